@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oci
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The kinds of errors, for errors.Is. Every error that dray returns is of one
+// of these kinds, or is a context's error, or comes from the file system.
+var (
+	ErrNotFound     = errors.New("not found")
+	ErrUnauthorized = errors.New("credentials needed")   // who are you
+	ErrDenied       = errors.New("access denied")        // not you, or not there
+	ErrInvalid      = errors.New("invalid")              // input that breaks its format
+	ErrCorrupt      = errors.New("corrupt")              // bytes that do not match their digest or size
+	ErrExists       = errors.New("already exists")       // refused to overwrite
+	ErrUnsupported  = errors.New("not supported")        // the place cannot do that
+	ErrBusy         = errors.New("busy or out of reach") // worth trying again later
+)
+
+// Error says what was being done and where. It prints as "op place: cause",
+// without what is empty.
+type Error struct {
+	Op    string
+	Place string
+	Err   error
+}
+
+func (e *Error) Error() string {
+	switch {
+	case e.Op == "":
+		return e.Place + ": " + e.Err.Error()
+	case e.Place == "":
+		return e.Op + ": " + e.Err.Error()
+	}
+	return e.Op + " " + e.Place + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Wrap gives err an operation and a place; nil stays nil.
+func Wrap(op, place string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Op: op, Place: place, Err: err}
+}
+
+// kindError is a message of its own with a kind behind it.
+type kindError struct {
+	kind error
+	text string
+	err  error // further cause, may be nil
+}
+
+func (e *kindError) Error() string { return e.text }
+
+func (e *kindError) Unwrap() []error {
+	if e.err == nil {
+		return []error{e.kind}
+	}
+	return []error{e.kind, e.err}
+}
+
+// Errorf makes an error of a kind. The kind is not part of the text; a %w in
+// the format adds a cause as fmt.Errorf does.
+func Errorf(kind error, format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	return &kindError{kind: kind, text: err.Error(), err: errors.Unwrap(err)}
+}

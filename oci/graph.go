@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oci
+
+import (
+	"context"
+	"sync"
+)
+
+// A Graph is a root and where all that it leads to can be read.
+type Graph struct {
+	Root   Descriptor
+	Source Source
+}
+
+// A Tree is what Load found: every manifest once, children before their
+// parents and the root last, and every other blob once in the order of first
+// mention.
+type Tree struct {
+	Manifests []*Manifest
+	Blobs     []Descriptor
+}
+
+// Root is the manifest that the walk began with.
+func (t *Tree) Root() *Manifest { return t.Manifests[len(t.Manifests)-1] }
+
+// Load reads all manifests of a graph, those of one level at the same time,
+// and none of its blobs. If keep is given, children of an index for which it
+// returns false are left out. What is reached is bounded by MaxDepth and
+// MaxNodes; ErrInvalid beyond that, or if one digest is mentioned with
+// different sizes.
+func (g Graph) Load(ctx context.Context, keep func(Descriptor) bool) (*Tree, error) {
+	w := &walk{g: g, keep: keep, seen: map[Digest]Descriptor{}, loaded: map[Digest]*Manifest{}, done: map[Digest]bool{}}
+	level := []Descriptor{g.Root}
+	w.seen[g.Root.Digest] = g.Root
+	for depth := 0; len(level) > 0; depth++ {
+		if depth > MaxDepth {
+			return nil, Errorf(ErrInvalid, "index is nested more than %d deep", MaxDepth)
+		}
+		found, err := w.fetch(ctx, level)
+		if err != nil {
+			return nil, err
+		}
+		if level, err = w.next(found); err != nil {
+			return nil, err
+		}
+	}
+	t := &Tree{}
+	w.order(t, w.loaded[g.Root.Digest])
+	return t, nil
+}
+
+type walk struct {
+	g      Graph
+	keep   func(Descriptor) bool
+	seen   map[Digest]Descriptor
+	loaded map[Digest]*Manifest
+	done   map[Digest]bool
+}
+
+// fetch reads the manifests of one level in parallel.
+func (w *walk) fetch(ctx context.Context, level []Descriptor) ([]*Manifest, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	out := make([]*Manifest, len(level))
+	slots := make(chan struct{}, 64)
+	var wg sync.WaitGroup
+	for i, d := range level {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if ctx.Err() != nil {
+				return
+			}
+			m, err := Fetch(ctx, w.g.Source, d)
+			if err != nil {
+				cancel(err)
+			}
+			out[i] = m
+		})
+	}
+	wg.Wait()
+	return out, context.Cause(ctx)
+}
+
+// next notes what a level leads to and returns the manifests among it that
+// have not been read.
+func (w *walk) next(found []*Manifest) (level []Descriptor, err error) {
+	for _, m := range found {
+		w.loaded[m.Descriptor.Digest] = m
+		for _, d := range w.children(m) {
+			old, again := w.seen[d.Digest]
+			if again && (old.Size != d.Size || old.MediaType != d.MediaType && (IsManifest(d.MediaType) || IsManifest(old.MediaType))) {
+				return nil, Errorf(ErrInvalid, "%s is mentioned as %s with %d bytes and as %s with %d", d.Digest, Quote(old.MediaType), old.Size, Quote(d.MediaType), d.Size)
+			}
+			if again {
+				continue
+			}
+			if w.seen[d.Digest] = d; len(w.seen) > MaxNodes {
+				return nil, Errorf(ErrInvalid, "%s leads to more than %d manifests and blobs", w.g.Root.Digest, MaxNodes)
+			}
+			if IsManifest(d.MediaType) {
+				level = append(level, d)
+			}
+		}
+	}
+	return level, nil
+}
+
+func (w *walk) children(m *Manifest) []Descriptor {
+	var out []Descriptor
+	for _, d := range m.Children() {
+		switch {
+		case !m.IsIndex() && IsManifest(d.MediaType): // config and layers are blobs, whatever they call themselves
+			d.MediaType = "application/octet-stream"
+		case m.IsIndex() && w.keep != nil && !w.keep(d):
+			continue
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// order fills t children first. The depth is bounded by Load.
+func (w *walk) order(t *Tree, m *Manifest) {
+	if w.done[m.Descriptor.Digest] {
+		return
+	}
+	w.done[m.Descriptor.Digest] = true
+	for _, d := range w.children(m) {
+		if IsManifest(d.MediaType) {
+			w.order(t, w.loaded[d.Digest])
+		} else if !w.done[d.Digest] {
+			w.done[d.Digest] = true
+			t.Blobs = append(t.Blobs, d)
+		}
+	}
+	t.Manifests = append(t.Manifests, m)
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package oci is dray's kernel: descriptors, digests, platforms, manifests
+// kept byte for byte, the graph they form, the interfaces that every place for
+// images implements, and the kinds of errors.
+//
+// Use [Source] to read one repository and [Sink] to write one; a [Store] is
+// both. Anything a place can do beyond that is a small optional interface
+// ([Lister], [Referrer], [Deleter], ...) that [As] finds, also through
+// wrappers.
+package oci
+
+import (
+	"context"
+	"io"
+	"iter"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// The types of the OCI specifications, under the names that other Go
+// libraries of the field use for them.
+type (
+	// Descriptor names a blob: media type, digest, size (OCI descriptor).
+	Descriptor = v1.Descriptor
+	// Digest is ALGORITHM:HEX.
+	Digest = digest.Digest
+	// Platform is an operating system and an architecture.
+	Platform = v1.Platform
+)
+
+// A Blob is bytes with a known digest and size. It can be opened again and
+// again, so every retry starts from here.
+type Blob interface {
+	// Descriptor tells the digest, the size in bytes and the media type.
+	Descriptor() Descriptor
+	// Open reads from the first byte. The caller closes the reader.
+	Open(ctx context.Context) (io.ReadCloser, error)
+}
+
+// A Source reads one repository. It is safe for concurrent use.
+type Source interface {
+	// Resolve looks up a tag or a digest. ErrNotFound if there is none.
+	// The result has media type, digest and size.
+	Resolve(ctx context.Context, name string) (Descriptor, error)
+	// Stat asks whether the content is there, and fills in its size.
+	// ErrNotFound if it is not.
+	Stat(ctx context.Context, d Descriptor) (Descriptor, error)
+	// Open reads a blob or manifest from the start. What it yields is verified
+	// against digest and size (Stat tells an unknown size):
+	// after wrong bytes the reader returns ErrCorrupt, never io.EOF, and the
+	// last bytes of the stream are not handed out before that is known. The
+	// caller closes the reader.
+	Open(ctx context.Context, d Descriptor) (io.ReadCloser, error)
+}
+
+// A Sink writes one repository. It keeps blobs whole or not at all, whoever
+// else writes at the same time. It is safe for concurrent use.
+type Sink interface {
+	// Stat is as in Source.
+	Stat(ctx context.Context, d Descriptor) (Descriptor, error)
+	// Put stores a blob or a manifest ([IsManifest] of its media type tells
+	// which) under its digest. It is a no-op if the content is there. from
+	// names repositories of the same host that may have the blob, so that it
+	// can be mounted instead of sent; stores that cannot mount ignore it.
+	// A manifest's children must be there before it; stores may insist.
+	// ErrCorrupt if the bytes do not match the descriptor.
+	Put(ctx context.Context, b Blob, from ...string) (How, error)
+	// Tag gives a name to a manifest that is there, replacing what the name
+	// meant before. ErrNotFound if the manifest is not there.
+	Tag(ctx context.Context, name string, d Descriptor) error
+}
+
+// A Store is one repository that can be read and written.
+type Store interface {
+	Source
+	Sink
+}
+
+// A Catalog is many repositories behind one door: a registry, a tree of
+// layouts, memory. It is what package serve serves.
+type Catalog interface {
+	// Repository opens a repository; it need not exist yet, it comes into
+	// being with the first Put. ErrInvalid if the name cannot be one.
+	Repository(ctx context.Context, name string) (Store, error)
+	// Repositories lists the names that hold something, in byte order.
+	Repositories(ctx context.Context) iter.Seq2[string, error]
+}
+
+// How tells what Put had to do.
+type How int
+
+// What Put did: nothing, a mount without moving bytes, or a transfer.
+const (
+	Existed How = iota
+	Mounted
+	Sent
+)
+
+func (h How) String() string {
+	switch h {
+	case Existed:
+		return "existed"
+	case Mounted:
+		return "mounted"
+	}
+	return "sent"
+}
+
+// A Lister lists the tags of a repository in byte order, each once. A
+// repository that does not exist yields ErrNotFound.
+type Lister interface {
+	Tags(ctx context.Context) iter.Seq2[string, error]
+}
+
+// A Referrer lists the manifests whose subject is d, newest API or fallback
+// tag (distribution-spec, "Listing Referrers"). Descriptors carry artifactType
+// and annotations. An empty artifactType lists all. No referrers is an empty
+// list, not an error.
+type Referrer interface {
+	Referrers(ctx context.Context, d Descriptor, artifactType string) iter.Seq2[Descriptor, error]
+}
+
+// A Deleter removes content by digest; tags that point at it go with it.
+// ErrNotFound if it is not there, ErrUnsupported if the place does not allow it.
+type Deleter interface {
+	Delete(ctx context.Context, d Descriptor) error
+}
+
+// An Untagger removes a tag and leaves the manifest. ErrNotFound if there is no
+// such tag, ErrUnsupported if the place cannot do that.
+type Untagger interface {
+	Untag(ctx context.Context, name string) error
+}
+
+// A Ranger opens a blob in its middle: length bytes from offset, or to the end
+// if length is negative. The bytes are NOT verified, because a part cannot
+// be: the caller must hash the whole. ErrUnsupported if this blob has to be
+// read from its start.
+type Ranger interface {
+	OpenRange(ctx context.Context, d Descriptor, offset, length int64) (io.ReadCloser, error)
+}
+
+// A RangeBlob is a Blob that can also be opened in its middle; see [Ranger].
+type RangeBlob interface {
+	Blob
+	OpenRange(ctx context.Context, offset, length int64) (io.ReadCloser, error)
+}
+
+// A Publisher stores a manifest and names it in one step, which saves a
+// request for each name where a registry is behind it. Without names it is
+// Put.
+type Publisher interface {
+	Publish(ctx context.Context, manifest Blob, names ...string) error
+}
+
+// A Locator tells where a store is: stores of equal host share what they
+// know and can mount from one another, repository is the name within it.
+type Locator interface {
+	Locate() (host, repository string)
+}
+
+// Unwrapper is implemented by wrappers that only observe. A wrapper that
+// forbids something must not implement it, so that nothing reaches round it.
+type Unwrapper interface {
+	Unwrap() any
+}
+
+// As finds an ability of a store: v itself if it is a T, else what v wraps.
+func As[T any](v any) (T, bool) {
+	for v != nil {
+		if t, ok := v.(T); ok {
+			return t, true
+		}
+		u, ok := v.(Unwrapper)
+		if !ok {
+			break
+		}
+		v = u.Unwrap()
+	}
+	var zero T
+	return zero, false
+}
+
+// Publish stores a manifest under its digest and under the names, in as few
+// steps as the sink allows.
+func Publish(ctx context.Context, s Sink, manifest Blob, names ...string) error {
+	if p, ok := As[Publisher](s); ok {
+		return p.Publish(ctx, manifest, names...)
+	}
+	if _, err := s.Put(ctx, manifest); err != nil {
+		return err
+	}
+	for _, n := range names {
+		if err := s.Tag(ctx, n, manifest.Descriptor()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

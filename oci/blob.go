@@ -71,3 +71,56 @@ type rangeBlob struct {
 func (b rangeBlob) OpenRange(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
 	return b.r.OpenRange(ctx, b.d, offset, length)
 }
+
+// Observe calls f with the number of bytes, each time the blob's reader hands
+// out some. A blob that can be opened in its middle stays one.
+func Observe(b Blob, f func(n int)) Blob {
+	o := observed{b, f}
+	if r, ok := b.(RangeBlob); ok {
+		return observedRange{o, r}
+	}
+	return o
+}
+
+type observed struct {
+	Blob
+	f func(int)
+}
+
+func (o observed) Open(ctx context.Context) (io.ReadCloser, error) {
+	rc, err := o.Blob.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if v, ok := rc.(*verifier); ok { // stays outermost, so that it is still recognised
+		v.r = observer{v.r, o.f}
+		return v, nil
+	}
+	return observer{rc, o.f}, nil
+}
+
+type observedRange struct {
+	observed
+	r RangeBlob
+}
+
+func (o observedRange) OpenRange(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+	rc, err := o.r.OpenRange(ctx, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	return observer{rc, o.f}, nil
+}
+
+type observer struct {
+	io.ReadCloser
+	f func(int)
+}
+
+func (o observer) Read(p []byte) (int, error) {
+	n, err := o.ReadCloser.Read(p)
+	if n > 0 {
+		o.f(n)
+	}
+	return n, err
+}

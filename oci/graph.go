@@ -2,10 +2,7 @@
 
 package oci
 
-import (
-	"context"
-	"sync"
-)
+import "context"
 
 // A Graph is a root and where all that it leads to can be read.
 type Graph struct {
@@ -60,27 +57,12 @@ type walk struct {
 
 // fetch reads the manifests of one level in parallel.
 func (w *walk) fetch(ctx context.Context, level []Descriptor) ([]*Manifest, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	out := make([]*Manifest, len(level))
-	slots := make(chan struct{}, 64)
-	var wg sync.WaitGroup
-	for i, d := range level {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			if ctx.Err() != nil {
-				return
-			}
-			m, err := Fetch(ctx, w.g.Source, d)
-			if err != nil {
-				cancel(err)
-			}
-			out[i] = m
-		})
-	}
-	wg.Wait()
-	return out, context.Cause(ctx)
+	err := Parallel(ctx, len(level), func(ctx context.Context, i int) (err error) {
+		out[i], err = Fetch(ctx, w.g.Source, level[i])
+		return err
+	})
+	return out, err
 }
 
 // next notes what a level leads to and returns the manifests among it that

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package dray moves and inspects container images with registry operations
+// alone: no daemon, no root, no image on disk.
+//
+// It is the library behind the command of the same name: a [Client] has one
+// method a verb, names in, values out. [Client.Plan] says what a copy would
+// do, and the plan's Run does it; [Client.Copy] is both.
+package dray
+
+import (
+	"context"
+	"io"
+	"iter"
+	"runtime/debug"
+
+	"github.com/dray-tools/dray/internal/transport"
+	"github.com/dray-tools/dray/oci"
+	"github.com/dray-tools/dray/ref"
+	"github.com/dray-tools/dray/transfer"
+)
+
+// version is set by the linker in releases.
+var version string
+
+// Version is the version of this build of dray: of a release, of the module as
+// a dependency, or "devel".
+func Version() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range append(info.Deps, &info.Main) {
+			if m.Path == "github.com/dray-tools/dray" && m.Version != "" && m.Version != "(devel)" {
+				return m.Version
+			}
+		}
+	}
+	return "devel"
+}
+
+// A Pair is one thing to copy and where to.
+type Pair struct{ From, To string }
+
+// CopyOptions are the transfer's own and how both ends are reached.
+type CopyOptions struct {
+	transfer.Options
+	From, To Side
+}
+
+// Plan finds out what copying the pairs would do. It writes nothing. A To
+// without a tag means the tag latest in a registry and no name in a layout; a
+// To with a digest wants just that digest.
+func (c *Client) Plan(ctx context.Context, pairs []Pair, o CopyOptions) (*transfer.Plan, error) {
+	jobs := make([]transfer.Job, len(pairs))
+	stores := map[string]oci.Store{} // one object a place: the run's memory hangs on it
+	for i, p := range pairs {
+		j, err := c.job(stores, p, o)
+		if err != nil {
+			return nil, err
+		}
+		jobs[i] = j
+	}
+	return transfer.Make(ctx, jobs, o.Options)
+}
+
+func (c *Client) job(stores map[string]oci.Store, p Pair, o CopyOptions) (j transfer.Job, err error) {
+	from, err := ref.Parse(p.From)
+	if err != nil {
+		return j, err
+	}
+	to, err := ref.ParseAny(p.To)
+	if err != nil {
+		return j, err
+	}
+	if to.Scheme == ref.Registry && to.Name == "" && to.Digest == "" {
+		to.Name = "latest"
+	}
+	j = transfer.Job{Name: from.Target(), Tag: to.Name, Want: to.Digest, FromRef: from.String(), ToRef: to.String()}
+	if j.From, err = c.opened(stores, "from ", from, o.From, false); err != nil {
+		return j, err
+	}
+	j.To, err = c.opened(stores, "to ", to, o.To, true)
+	return j, err
+}
+
+func (c *Client) opened(stores map[string]oci.Store, side string, r ref.Ref, s Side, write bool) (oci.Store, error) {
+	key := side + r.Repo().String()
+	if st := stores[key]; st != nil {
+		return st, nil
+	}
+	st, err := c.open(r, s, write)
+	if err != nil {
+		return nil, err
+	}
+	stores[key] = st
+	return st, nil
+}
+
+// Copy copies one image, index or artifact and returns the digest that is at
+// the destination afterwards.
+func (c *Client) Copy(ctx context.Context, from, to string, o CopyOptions) (oci.Digest, error) {
+	p, err := c.Plan(ctx, []Pair{{from, to}}, o)
+	if err != nil {
+		return "", err
+	}
+	return p.Images[0].Digest, p.Run(ctx)
+}
+
+// resolve opens the store of a reference and looks up what it names; with a
+// platform, the child of that platform.
+func (c *Client) resolve(ctx context.Context, name string, s Side, p *oci.Platform) (ref.Ref, oci.Store, oci.Descriptor, error) {
+	r, err := ref.Parse(name)
+	if err != nil {
+		return r, nil, oci.Descriptor{}, err
+	}
+	st, err := c.open(r, s, false)
+	if err != nil {
+		return r, nil, oci.Descriptor{}, err
+	}
+	d, err := st.Resolve(ctx, r.Target())
+	if err == nil && p != nil {
+		d, err = child(ctx, st, d, *p)
+	}
+	return r, st, d, err
+}
+
+// child finds the manifest of a platform in an index. A single image is taken
+// as it is if its config says that platform.
+func child(ctx context.Context, s oci.Source, d oci.Descriptor, p oci.Platform) (oci.Descriptor, error) {
+	m, err := oci.Fetch(ctx, s, d)
+	if err != nil {
+		return d, err
+	}
+	if !m.IsIndex() {
+		have, err := platformOf(ctx, s, m)
+		if err == nil && !oci.MatchPlatform(p, have) {
+			err = oci.Errorf(oci.ErrNotFound, "image is for %s, not for %s", oci.FormatPlatform(have), oci.FormatPlatform(p))
+		}
+		return d, err
+	}
+	for _, x := range m.Manifests {
+		if x.Platform != nil && oci.MatchPlatform(p, *x.Platform) {
+			return x, nil
+		}
+	}
+	return d, oci.Errorf(oci.ErrNotFound, "index has no %s", oci.FormatPlatform(p))
+}
+
+// Manifest reads a manifest or index as it is; with a platform, that child's.
+func (c *Client) Manifest(ctx context.Context, name string, s Side, p *oci.Platform) (*oci.Manifest, error) {
+	_, st, d, err := c.resolve(ctx, name, s, p)
+	if err != nil {
+		return nil, err
+	}
+	return oci.Fetch(ctx, st, d)
+}
+
+// Config reads the config of an image as it is. An index needs a platform,
+// unless it holds just one image.
+func (c *Client) Config(ctx context.Context, name string, s Side, p *oci.Platform) ([]byte, error) {
+	_, st, d, err := c.resolve(ctx, name, s, p)
+	if err != nil {
+		return nil, err
+	}
+	m, err := oci.Fetch(ctx, st, d)
+	if err == nil && m.IsIndex() {
+		if len(m.Manifests) != 1 {
+			return nil, oci.Errorf(oci.ErrInvalid, "%s is an index: choose one of its platforms", oci.Quote(name))
+		}
+		m, err = oci.Fetch(ctx, st, m.Manifests[0])
+	}
+	if err != nil {
+		return nil, err
+	}
+	if m.Config == nil {
+		return nil, oci.Errorf(oci.ErrNotFound, "%s has no config", oci.Quote(name))
+	}
+	return oci.ReadAll(ctx, st, *m.Config, oci.MaxConfig)
+}
+
+// Blob opens a blob by REPOSITORY@DIGEST. The caller closes it.
+func (c *Client) Blob(ctx context.Context, name string, s Side) (io.ReadCloser, oci.Descriptor, error) {
+	r, err := ref.ParseAny(name)
+	if err == nil && r.Digest == "" {
+		err = oci.Errorf(oci.ErrInvalid, "%s: a blob is named by its digest", oci.Quote(name))
+	}
+	if err != nil {
+		return nil, oci.Descriptor{}, err
+	}
+	st, err := c.open(r, s, false)
+	if err != nil {
+		return nil, oci.Descriptor{}, err
+	}
+	d, err := st.Stat(ctx, oci.Descriptor{Digest: r.Digest})
+	if err != nil {
+		return nil, d, err
+	}
+	rc, err := st.Open(ctx, d)
+	return rc, d, err
+}
+
+// Resolve tells what a reference means now; with a platform, that child.
+func (c *Client) Resolve(ctx context.Context, name string, s Side, p *oci.Platform) (oci.Descriptor, error) {
+	_, _, d, err := c.resolve(ctx, name, s, p)
+	return d, err
+}
+
+// Tags lists the tags of a repository in byte order.
+func (c *Client) Tags(ctx context.Context, name string, s Side) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		r, err := ref.ParseRepository(name)
+		if err == nil {
+			var st oci.Store
+			if st, err = c.open(r, s, false); err == nil {
+				l, ok := oci.As[oci.Lister](st)
+				if ok {
+					l.Tags(ctx)(yield)
+					return
+				}
+				err = oci.Errorf(oci.ErrUnsupported, "%s cannot list tags", oci.Quote(name))
+			}
+		}
+		yield("", err)
+	}
+}
+
+// Catalog lists the repositories of a registry, where it allows that.
+func (c *Client) Catalog(ctx context.Context, host string, s Side) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		r, err := ref.ParseHost(host)
+		if err == nil {
+			g, err2 := c.registry(r, s)
+			if err = err2; err == nil {
+				g.Repositories(ctx)(yield)
+				return
+			}
+		}
+		yield("", err)
+	}
+}
+
+// Tag gives more names to what a reference means, in the same repository.
+func (c *Client) Tag(ctx context.Context, name string, s Side, tags ...string) (oci.Descriptor, error) {
+	r, err := ref.Parse(name)
+	if err != nil {
+		return oci.Descriptor{}, err
+	}
+	st, err := c.open(r, s, true)
+	if err != nil {
+		return oci.Descriptor{}, err
+	}
+	d, err := st.Resolve(ctx, r.Target())
+	if err != nil {
+		return d, err
+	}
+	m, err := oci.Fetch(ctx, st, d)
+	if err != nil {
+		return d, err
+	}
+	return d, oci.Publish(ctx, st, m.Blob(), tags...)
+}
+
+// Login verifies a credential with a registry. It stores nothing.
+func (c *Client) Login(ctx context.Context, host string, s Side, cred Credential) error {
+	r, err := ref.ParseHost(host)
+	if err != nil {
+		return err
+	}
+	return c.http.Login(ctx, transport.Endpoint{Host: r.Host, PlainHTTP: s.PlainHTTP, InsecureTLS: s.InsecureTLS}, cred)
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cli is the command: flags, output, progress, hints and exit codes.
+// Each command has a file of its own and makes one call of the library.
+//
+// Output rules: stdout carries the result and nothing else; everything else
+// goes to stderr, where a terminal gets progress bars and anything else plain
+// lines. -q keeps stderr for errors.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dray-tools/dray"
+	"github.com/dray-tools/dray/internal/credential"
+)
+
+// World is what the command sees of the system.
+type World struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Getenv   func(string) string
+	UID      int
+	GOOS     string
+}
+
+// System is the real one.
+func System() World {
+	return World{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, UID: os.Getuid(), GOOS: runtime.GOOS}
+}
+
+// app is one run of the command: the world and the flags that every command
+// has.
+type app struct {
+	World
+	quiet, verbose    bool
+	authFile, certDir string
+	trustRealms       []string
+	rate              float64
+
+	log    *slog.Logger
+	client *dray.Client
+	bars   *bars // set while progress bars are on the terminal
+}
+
+// Main runs the command and returns its exit code.
+func Main(args []string, w World) int {
+	ctx, stop := interruptible()
+	defer stop()
+	return run(ctx, args, w)
+}
+
+var errInterrupted = errors.New("interrupted; run the same command again to go on where it was")
+
+// interruptible ends its context at the first interrupt, and the process at
+// the second.
+func interruptible() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	c := make(chan os.Signal, 2)
+	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		if _, ok := <-c; !ok {
+			return
+		}
+		cancel(errInterrupted)
+		if _, ok := <-c; ok {
+			os.Exit(exitInterrupted)
+		}
+	}()
+	return ctx, func() { signal.Stop(c); close(c); cancel(nil) }
+}
+
+func run(ctx context.Context, args []string, w World) int {
+	a := &app{World: w}
+	cmd := a.root()
+	cmd.SetArgs(args)
+	cmd.SetIn(w.In)
+	cmd.SetOut(w.Out)
+	cmd.SetErr(w.Err)
+	cmd.SetContext(ctx)
+	err := cmd.Execute()
+	if a.client != nil {
+		a.client.Close()
+	}
+	if err == nil {
+		return exitDone
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	code, hint := explain(err)
+	for _, line := range messages(err) {
+		fmt.Fprintln(w.Err, "dray: "+line)
+	}
+	if hint != "" {
+		fmt.Fprintln(w.Err, "hint: "+hint)
+	}
+	return code
+}
+
+func (a *app) root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dray",
+		Short: "Move, inspect and serve container images, with registry operations alone",
+		Long: `Dray moves, inspects and serves container images with registry operations
+alone: no daemon, no root, and no byte moved that does not have to move.
+
+References: ghcr.io/a/b:1, busybox (docker.io/library/busybox:latest),
+ghcr.io/a/b@sha256:…, docker://…, oci:DIR[:NAME].
+
+Exit codes: 0 done, 1 other, 2 usage or invalid input, 3 not found,
+4 credentials, 5 corrupt, 6 already exists, 7 host busy or unreachable,
+130 interrupted.`,
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.setUp() },
+	}
+	f := cmd.PersistentFlags()
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but results and errors")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "log every request (without secrets)")
+	f.StringVar(&a.authFile, "authfile", "", "credentials file (default: what Docker and Podman use)")
+	f.StringVar(&a.certDir, "cert-dir", "", "directory of CA and client certificates (default: certs.d of Docker and Podman)")
+	f.StringSliceVar(&a.trustRealms, "trust-realm", nil, "host of a token service that may see a registry's credentials")
+	f.Float64Var(&a.rate, "rate", 0, "requests a second to each host (default: no limit)")
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
+	cmd.AddCommand(a.copyCommand(), a.inspectCommand(), a.manifestCommand(), a.configCommand(), a.blobCommand(),
+		a.digestCommand(), a.lsCommand(), a.catalogCommand(), a.tagCommand(), a.deleteCommand(), a.referrersCommand(),
+		a.loginCommand(), a.logoutCommand(), a.versionCommand())
+	return cmd
+}
+
+// setUp makes the run's client of flags, files and environment.
+func (a *app) setUp() error {
+	level := slog.LevelWarn
+	switch {
+	case a.verbose:
+		level = slog.LevelDebug
+	case a.quiet:
+		level = slog.LevelError
+	}
+	a.log = slog.New(&logHandler{app: a, level: level})
+	env, err := dray.SystemEnv(a.Getenv, a.UID, a.GOOS, a.authFile, a.certDir, a.log)
+	if err != nil {
+		return err
+	}
+	env.TrustedRealms, env.RatePerHost = a.trustRealms, a.rate
+	a.client = dray.New(env)
+	return nil
+}
+
+func (a *app) credentials() *credential.Store {
+	return dray.SystemCredentials(a.Getenv, a.UID, a.GOOS, a.authFile, a.log)
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func usage(c *cobra.Command, err error) error {
+	return usageError{fmt.Errorf("%w (see %q)", err, c.CommandPath()+" --help")}
+}
+
+// args checks the number of arguments, as a usage error.
+func args(least, most int) cobra.PositionalArgs {
+	return func(c *cobra.Command, list []string) error {
+		switch n := len(list); {
+		case n < least:
+			return usage(c, fmt.Errorf("%d arguments, want %s", n, c.Use))
+		case most >= 0 && n > most:
+			return usage(c, fmt.Errorf("%d arguments, want %s", n, c.Use))
+		}
+		return nil
+	}
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dray-tools/dray"
+	"github.com/dray-tools/dray/oci"
+	"github.com/dray-tools/dray/ref"
+	"github.com/dray-tools/dray/transfer"
+)
+
+// copyFlags are the flags of copy.
+type copyFlags struct {
+	dray.CopyOptions
+	both     dray.Side
+	filter   dray.TagFilter
+	allTags  bool
+	fromFile string
+	dryRun   bool
+	format   *formatFlag
+}
+
+func (a *app) copyCommand() *cobra.Command {
+	o := &copyFlags{}
+	cmd := &cobra.Command{
+		Use:     "copy FROM TO",
+		Aliases: []string{"cp"},
+		Short:   "Copy images, indexes and artifacts, byte for byte",
+		Long: `Copy what FROM names to TO: an image, an index with all that is in it, or an
+artifact. What is there already is not moved; what another repository of the
+same registry has is mounted. A copy that was killed goes on where it was.
+
+Prints REPOSITORY@DIGEST of each image.`,
+		Example: `  dray copy --dry-run docker.io/library/busybox:1.36 registry.example/busybox:1.36
+  dray copy --platform linux/amd64,linux/arm64 ghcr.io/a/b:1 registry.example/b:1
+  dray copy --all-tags --semver '>=1.20' ghcr.io/a/b registry.example/b
+  dray copy --referrers ghcr.io/a/b:1 oci:b.layout:1`,
+		Args: args(0, 2),
+		RunE: func(c *cobra.Command, list []string) error { return a.copy(c, list, o) },
+	}
+	f := cmd.Flags()
+	f.Var(platformsFlag{&o.Platforms}, "platform", "copy only these platforms of an index, as a smaller index; check that a single image is one of them")
+	f.BoolVar(&o.allTags, "all-tags", false, "copy all tags of the repository FROM to the repository TO")
+	f.StringSliceVar(&o.filter.Include, "include", nil, "with --all-tags: only tags that match PATTERN (1.*) or /REGEXP/")
+	f.StringSliceVar(&o.filter.Exclude, "exclude", nil, "with --all-tags: no tags that match")
+	f.StringVar(&o.filter.Semver, "semver", "", "with --all-tags: only versions in this range (>=1.20 <2)")
+	f.StringVar(&o.fromFile, "from-file", "", "copy the pairs FROM TO of a file, one a line; - for stdin")
+	f.BoolVar(&o.Referrers, "referrers", false, "bring along signatures, SBOMs and attestations")
+	f.BoolVar(&o.Foreign, "foreign", false, "copy layers too that are meant to be fetched from their URLs")
+	f.BoolVar(&o.NoClobber, "no-clobber", false, "leave tags alone that exist with other content")
+	f.BoolVar(&o.KeepGoing, "keep-going", false, "when one image fails, copy the others")
+	f.IntVarP(&o.Jobs, "jobs", "j", 0, "blobs that move at a time from or to a host (default 16)")
+	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "print what would be done, with bytes, and write nothing")
+	sideFlags(f, &o.both, "", "both registries")
+	sideFlags(f, &o.From, "from-", "the registry of FROM")
+	sideFlags(f, &o.To, "to-", "the registry of TO")
+	o.format = addFormat(f)
+	return cmd
+}
+
+func (a *app) copy(c *cobra.Command, list []string, o *copyFlags) error {
+	for _, s := range []*dray.Side{&o.From, &o.To} {
+		s.PlainHTTP = s.PlainHTTP || o.both.PlainHTTP
+		s.InsecureTLS = s.InsecureTLS || o.both.InsecureTLS
+	}
+	ctx := c.Context()
+	pairs, err := a.pairs(c, list, o)
+	if err != nil {
+		return err
+	}
+	show := a.showProgress(&o.Options)
+	defer show.stop()
+	plan, err := a.client.Plan(ctx, pairs, o.CopyOptions)
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
+		return a.printPlan(plan, o.format)
+	}
+	show.start(plan)
+	err = plan.Run(ctx)
+	show.stop()
+	return a.report(ctx, plan, o, err)
+}
+
+// pairs collects what is to be copied.
+func (a *app) pairs(c *cobra.Command, list []string, o *copyFlags) ([]dray.Pair, error) {
+	filtered := len(o.filter.Include) > 0 || len(o.filter.Exclude) > 0 || o.filter.Semver != ""
+	switch {
+	case o.fromFile != "" && (len(list) > 0 || o.allTags):
+		return nil, usage(c, fmt.Errorf("--from-file takes no other source"))
+	case filtered && !o.allTags:
+		return nil, usage(c, fmt.Errorf("--include, --exclude and --semver choose among --all-tags"))
+	case o.fromFile != "":
+		return readPairs(a.In, o.fromFile)
+	case len(list) != 2:
+		return nil, usage(c, fmt.Errorf("%d arguments, want FROM TO", len(list)))
+	case o.allTags:
+		return a.client.Pairs(c.Context(), list[0], list[1], o.From, o.filter)
+	}
+	return []dray.Pair{{From: list[0], To: list[1]}}, nil
+}
+
+// readPairs reads two references a line; blank lines and # comments do not
+// count.
+func readPairs(stdin io.Reader, name string) ([]dray.Pair, error) {
+	in := stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	var out []dray.Pair
+	lines := bufio.NewScanner(in)
+	for n := 1; lines.Scan(); n++ {
+		text, _, _ := strings.Cut(lines.Text(), "#")
+		words := strings.Fields(text)
+		if len(words) == 0 {
+			continue
+		}
+		if len(words) != 2 {
+			return nil, oci.Errorf(oci.ErrInvalid, "%s:%d: %d words, want FROM TO", name, n, len(words))
+		}
+		for _, w := range words {
+			if _, err := ref.Parse(w); err != nil {
+				return nil, oci.Wrap("", fmt.Sprintf("%s:%d", name, n), err)
+			}
+		}
+		out = append(out, dray.Pair{From: words[0], To: words[1]})
+	}
+	if lines.Err() == nil && len(out) == 0 {
+		return nil, oci.Errorf(oci.ErrInvalid, "%s has no pairs", name)
+	}
+	return out, lines.Err()
+}
+
+// report prints what is at the destination now, and what became of the rest.
+func (a *app) report(ctx context.Context, p *transfer.Plan, o *copyFlags, err error) error {
+	if ctx.Err() != nil || err != nil && !o.KeepGoing {
+		return err
+	}
+	kept := 0
+	for _, i := range p.Images {
+		switch {
+		case i.Err != nil:
+			continue
+		case i.Kept:
+			kept++
+			a.note("kept %s: it exists with other content", i.To)
+			continue
+		case i.New:
+			a.note("%s is a new index of %s: %s was %s", i.To, strings.Join(i.Platforms, ", "), i.From, i.Source)
+		}
+		if _, err := fmt.Fprintln(a.Out, resultLine(i.To, i.Digest)); err != nil {
+			return err
+		}
+	}
+	if err == nil && kept > 0 && !o.allTags && o.fromFile == "" {
+		return oci.Errorf(oci.ErrExists, "%s exists with other content, and --no-clobber says to keep it", p.Images[0].To)
+	}
+	return err
+}
+
+// resultLine is REPOSITORY@DIGEST, which nests in other commands.
+func resultLine(name string, d oci.Digest) string {
+	r, err := ref.ParseAny(name)
+	if err != nil {
+		return name + "@" + string(d)
+	}
+	return r.WithDigest(d).String()
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dray-tools/dray"
+)
+
+func (a *app) referrersCommand() *cobra.Command {
+	var side dray.Side
+	var artifactType string
+	cmd := &cobra.Command{
+		Use:     "referrers REFERENCE",
+		Short:   "Show what refers to an image (signatures, SBOMs, attestations), as a tree",
+		Example: "  dray referrers ghcr.io/a/b:1",
+		Args:    args(1, 1),
+	}
+	f := cmd.Flags()
+	f.StringVar(&artifactType, "artifact-type", "", "only this type")
+	sideFlags(f, &side, "", "the registry")
+	format := addFormat(f)
+	cmd.RunE = func(c *cobra.Command, list []string) error {
+		r, tree, err := a.client.Referrers(c.Context(), list[0], side, artifactType)
+		if err != nil {
+			return err
+		}
+		if !format.text() {
+			return format.print(a.Out, tree)
+		}
+		fmt.Fprintln(a.Out, r.WithDigest(tree.Digest))
+		printTree(a.Out, tree, "")
+		return nil
+	}
+	return cmd
+}
+
+func printTree(w io.Writer, t *dray.ReferrerTree, indent string) {
+	for i, x := range t.Referrers {
+		branch, more := "├── ", "│   "
+		if i == len(t.Referrers)-1 {
+			branch, more = "└── ", "    "
+		}
+		name := x.ArtifactType
+		if name == "" {
+			name = x.Platform
+		}
+		if name == "" {
+			name = x.MediaType
+		}
+		fmt.Fprintf(w, "%s%s%s  %s  %s\n", indent, branch, x.Digest, printable(name), size(x.Size))
+		printTree(w, x, indent+more)
+	}
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/dray-tools/dray/oci"
+)
+
+// The exit codes. They are documented in the README and in dray --help.
+const (
+	exitDone        = 0
+	exitOther       = 1
+	exitInterrupted = 130
+)
+
+// exits is the one table from kinds of errors to exit codes and hints; the
+// first that fits counts.
+var exits = []struct {
+	kind error
+	code int
+	hint string
+}{
+	{errInterrupted, exitInterrupted, ""},
+	{context.Canceled, exitInterrupted, ""},
+	{oci.ErrCorrupt, 5, "the source or the line changed bytes; nothing wrong was tagged"},
+	{oci.ErrExists, 6, ""},
+	{oci.ErrUnauthorized, 4, "dray login HOST stores credentials, and so do docker login and podman login"},
+	{oci.ErrDenied, 4, ""},
+	{oci.ErrNotFound, 3, ""},
+	{oci.ErrInvalid, 2, ""},
+	{oci.ErrBusy, 7, ""},
+}
+
+// explain finds the exit code of an error and a line for the user who can do
+// something about it.
+func explain(err error) (code int, hint string) {
+	var u usageError
+	if errors.As(err, &u) {
+		return 2, ""
+	}
+	var h hinted
+	if errors.As(err, &h) {
+		hint = h.hint
+	}
+	for _, e := range exits {
+		if errors.Is(err, e.kind) {
+			if hint == "" {
+				hint = e.hint
+			}
+			return e.code, hint
+		}
+	}
+	return exitOther, hint
+}
+
+// hinted is an error with a hint of its command.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Unwrap() error { return h.error }
+
+// messages are the lines of an error; one for each that was joined.
+func messages(err error) []string {
+	var out []string
+	for _, line := range strings.Split(err.Error(), "\n") {
+		if line = printable(line); line != "" {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// printable escapes what a terminal could act on.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// note prints a line for the user, unless -q.
+func (a *app) note(format string, args ...any) {
+	if !a.quiet {
+		a.line(fmt.Sprintf(format, args...))
+	}
+}
+
+// line prints to stderr, above progress bars if there are any.
+func (a *app) line(s string) {
+	s = printable(s)
+	if a.bars != nil {
+		a.bars.print(s)
+		return
+	}
+	fmt.Fprintln(a.Err, s)
+}

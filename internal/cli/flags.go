@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/template"
+
+	"github.com/spf13/pflag"
+
+	"github.com/dray-tools/dray"
+	"github.com/dray-tools/dray/oci"
+)
+
+// sideFlags are how the registry of a reference is reached. prefix is "", or
+// "from-" or "to-" where a command has two.
+func sideFlags(f *pflag.FlagSet, s *dray.Side, prefix, what string) {
+	f.BoolVar(&s.PlainHTTP, prefix+"plain-http", false, "speak http to "+what+" (loopback needs no flag)")
+	f.BoolVar(&s.InsecureTLS, prefix+"insecure-tls", false, "do not verify the certificate of "+what)
+}
+
+// platformFlag is a platform, or none.
+type platformFlag struct{ p *oci.Platform }
+
+func (p *platformFlag) String() string {
+	if p.p == nil {
+		return ""
+	}
+	return oci.FormatPlatform(*p.p)
+}
+func (*platformFlag) Type() string { return "os/arch[/variant][:os.version]" }
+func (p *platformFlag) Set(s string) error {
+	x, err := oci.ParsePlatform(s)
+	p.p = &x
+	return err
+}
+
+// platformsFlag is any number of platforms, repeated or with commas between.
+type platformsFlag struct{ list *[]oci.Platform }
+
+func (p platformsFlag) String() string { return "" }
+func (platformsFlag) Type() string     { return "os/arch[/variant]" }
+func (p platformsFlag) Set(s string) error {
+	for _, one := range strings.Split(s, ",") {
+		x, err := oci.ParsePlatform(one)
+		if err != nil {
+			return err
+		}
+		*p.list = append(*p.list, x)
+	}
+	return nil
+}
+
+// formatFlag is how a result is printed: text for people by default, "json",
+// or a Go template over the same value that json shows.
+type formatFlag struct {
+	name string
+	tmpl *template.Template
+}
+
+func (f *formatFlag) String() string { return f.name }
+func (*formatFlag) Type() string     { return "json|TEMPLATE" }
+func (f *formatFlag) Set(s string) error {
+	f.name = s
+	if s == "json" || s == "text" {
+		return nil
+	}
+	var err error
+	f.tmpl, err = template.New("format").Funcs(template.FuncMap{"json": toJSON}).Parse(s)
+	return err
+}
+
+func addFormat(f *pflag.FlagSet) *formatFlag {
+	v := &formatFlag{}
+	f.Var(v, "format", "print json, or a Go template")
+	return v
+}
+
+func toJSON(v any) (string, error) {
+	raw, err := json.Marshal(v)
+	return string(raw), err
+}
+
+// text reports whether the result is for a person.
+func (f *formatFlag) text() bool { return f.name == "" || f.name == "text" }
+
+// print writes a value as the format says; a template sees the members by the
+// names that json has.
+func (f *formatFlag) print(w io.Writer, v any) error {
+	if f.tmpl == nil {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		return enc.Encode(v)
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	var generic any
+	if err := json.Unmarshal(raw, &generic); err != nil {
+		return err
+	}
+	if err := f.tmpl.Execute(w, generic); err != nil {
+		return oci.Errorf(oci.ErrInvalid, "%w", err)
+	}
+	_, err = fmt.Fprintln(w)
+	return err
+}

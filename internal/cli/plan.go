@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/dray-tools/dray/transfer"
+)
+
+// printPlan writes a dry run: for people an image a block and a line a step,
+// else the plan as it is.
+func (a *app) printPlan(p *transfer.Plan, f *formatFlag) error {
+	if !f.text() {
+		return f.print(a.Out, struct {
+			*transfer.Plan
+			Totals transfer.Totals `json:"totals"`
+		}{p, p.Totals()})
+	}
+	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	last := -1
+	for _, s := range p.Steps {
+		if s.Image != last {
+			last = s.Image
+			i := p.Images[last]
+			w.Flush()
+			fmt.Fprintf(a.Out, "%s -> %s\n", i.From, i.To)
+			if i.New {
+				fmt.Fprintf(a.Out, "  a new index %s: platforms of %s are left out\n", i.Digest, i.Source)
+			}
+		}
+		note := s.Why
+		switch {
+		case s.From != "":
+			note = "from " + s.From
+		case s.Name != "":
+			note = "as " + s.Name
+		}
+		bytes := size(s.Size)
+		if s.Size == 0 {
+			bytes = "-"
+		}
+		fmt.Fprintf(w, "  %s\t%s\t  %s\t  %s\t\n", s.Op, bytes, short(string(s.Digest)), note)
+	}
+	w.Flush()
+	for _, i := range p.Images {
+		if i.Err != nil {
+			fmt.Fprintf(a.Out, "%s: cannot be copied: %v\n", i.From, i.Err)
+		}
+	}
+	_, err := fmt.Fprintln(a.Out, summary(p.Totals(), "to move", "to mount"))
+	return err
+}
+
+// summary is one line about a plan.
+func summary(t transfer.Totals, moved, mounted string) string {
+	s := fmt.Sprintf("%s: %s %s (%s)", count(t.Images, "image"), size(t.Bytes), moved, count(t.Put, "object"))
+	if t.Mounted > 0 {
+		s += fmt.Sprintf(", %d %s", t.Mounted, mounted)
+	}
+	if t.Skipped > 0 {
+		s += fmt.Sprintf(", %d there", t.Skipped)
+	}
+	return s
+}
+
+// short is enough of a digest to tell it from others.
+func short(digest string) string {
+	if len(digest) > 19 {
+		return digest[:19]
+	}
+	return digest
+}

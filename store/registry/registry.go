@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package registry keeps images in registries: a client of the OCI
+// distribution specification, version 1.1, and of the Docker registries that
+// came before it.
+//
+// Open a [Registry] once a host and run: its repositories share what they
+// learn about the host.
+package registry
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dray-tools/dray/internal/transport"
+	"github.com/dray-tools/dray/oci"
+)
+
+// A Mirror is a place where a repository can be read.
+type Mirror struct {
+	Endpoint   transport.Endpoint
+	Repository string
+}
+
+// Options say how a registry is reached. Client is required.
+type Options struct {
+	Client *transport.Client
+	// Mirrors lists where a repository may be read, best first; nil or an
+	// empty list: the registry itself. Only reading single manifests and blobs
+	// uses it.
+	Mirrors func(repository string, byDigest bool) ([]Mirror, error)
+	// StateDir keeps the sessions of unfinished uploads, so that another
+	// process can go on with them; "": they are not kept.
+	StateDir string
+	// ChunkSize is the size in bytes of chunks for registries that limit
+	// bodies; 0: 16 MiB.
+	ChunkSize int64
+	Log       *slog.Logger // nil: nothing
+}
+
+// A Registry is one host. It is safe for concurrent use.
+type Registry struct {
+	endpoint transport.Endpoint
+	o        Options
+
+	mu    sync.Mutex
+	repos map[string]*state
+
+	noReferrers  atomic.Bool // the host has no referrers API
+	noCrossMount atomic.Bool // the host refuses mounts
+	chunked      atomic.Bool // the host has refused a body as too large
+}
+
+var _ oci.Catalog = (*Registry)(nil)
+
+// New opens a registry. It sends nothing.
+func New(e transport.Endpoint, o Options) *Registry {
+	if o.ChunkSize == 0 {
+		o.ChunkSize = 16 << 20
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Registry{endpoint: e, o: o, repos: map[string]*state{}}
+}
+
+// The name grammar of distribution-spec, "Pulling manifests".
+var nameRE = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
+
+// Repository opens a repository to read and to write.
+func (g *Registry) Repository(_ context.Context, name string) (oci.Store, error) {
+	return g.Repo(name)
+}
+
+// Repo is Repository with its own type.
+func (g *Registry) Repo(name string) (*Repo, error) {
+	if len(name) > 255 || !nameRE.MatchString(name) {
+		return nil, oci.Errorf(oci.ErrInvalid, "%s cannot be the name of a repository", oci.Quote(name))
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.repos[name]
+	if s == nil {
+		s = &state{has: map[oci.Digest]bool{}}
+		g.repos[name] = s
+	}
+	return &Repo{g: g, name: name, s: s}, nil
+}
+
+// A Repo is one repository. It is an oci.Store with all abilities.
+type Repo struct {
+	g    *Registry
+	name string
+	s    *state
+
+	confirm bool
+}
+
+var _ interface {
+	oci.Store
+	oci.Lister
+	oci.Referrer
+	oci.Deleter
+	oci.Untagger
+	oci.Ranger
+	oci.Publisher
+	oci.Locator
+} = (*Repo)(nil)
+
+// ForReading announces that the repository will be read: credentials are asked
+// for that alone, and what HEAD does not find is asked for with GET, as some
+// registries need.
+func (r *Repo) ForReading() *Repo {
+	r.g.o.Client.Expect(r.g.endpoint, r.pull()...)
+	c := *r
+	c.confirm = true
+	return &c
+}
+
+// ForWriting announces that the repository will be written, so that the first
+// token serves for that too.
+func (r *Repo) ForWriting() *Repo {
+	r.g.o.Client.Expect(r.g.endpoint, r.push()...)
+	return r
+}
+
+// Locate tells the host as the user named it, and the repository.
+func (r *Repo) Locate() (host, repository string) { return r.g.endpoint.Host, r.name }
+
+// state is what a run has learnt about a repository.
+type state struct {
+	probe sync.Mutex // held while it is found out whether the repository is empty
+
+	mu     sync.Mutex
+	fresh  bool // a tag was missing: the repository may be empty
+	filled bool // it holds something
+	empty  bool // it has no tags and has not been written to
+	has    map[oci.Digest]bool
+}
+
+func (s *state) known(d oci.Digest) (has, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	has, known = s.has[d]
+	return has, known
+}
+
+func (s *state) learn(d oci.Digest, has bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.has[d] = has
+	s.filled = s.filled || has
+}
+
+// resolved notes what asking for a tag told about the repository as a whole.
+func (s *state) resolved(found bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.filled = s.filled || found
+	s.fresh = s.fresh || !found
+}
+
+// looksEmpty asks, once a run and only after a tag was missing, whether the
+// repository has any tags: one request instead of one for each blob.
+func (r *Repo) looksEmpty(ctx context.Context) bool {
+	s := r.s
+	s.probe.Lock()
+	defer s.probe.Unlock()
+	s.mu.Lock()
+	ask := s.fresh && !s.filled && !s.empty
+	empty := s.empty
+	s.fresh = false
+	s.mu.Unlock()
+	if !ask {
+		return empty
+	}
+	any := false
+	for _, err := range r.page(ctx, r.path("/tags/list"), 1, r.push(), "tags") {
+		any = true
+		if err != nil {
+			any = !isKind(err, oci.ErrNotFound)
+		}
+		break
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.empty = !any
+	s.filled = s.filled || any
+	return s.empty
+}
+
+func (r *Repo) pull() []transport.Scope {
+	return []transport.Scope{{Repository: r.name, Actions: "pull"}}
+}
+
+func (r *Repo) push() []transport.Scope {
+	return []transport.Scope{{Repository: r.name, Actions: "pull,push"}}
+}
+
+func (r *Repo) path(rest string) string { return "/v2/" + r.name + rest }
+
+// place is a manifest or blob of the repository, for errors.
+func (r *Repo) place(name string) string {
+	sep := ":"
+	if _, err := oci.ParseDigest(name); err == nil {
+		sep = "@"
+	}
+	return r.g.endpoint.Host + "/" + r.name + sep + name
+}
+
+// do sends a request to the registry itself (not to a mirror).
+func (r *Repo) do(ctx context.Context, q transport.Request) (*http.Response, error) {
+	q.Endpoint = r.g.endpoint
+	return r.g.o.Client.Do(ctx, &q)
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package transfer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/dray-tools/dray/oci"
+)
+
+// A root is one graph on its way into a plan: a job's own, or a referrer.
+type root struct {
+	job     *Job
+	image   *Image
+	tag     string // at the destination, "" for none
+	tree    *oci.Tree
+	foreign []oci.Descriptor // layers that stay where their URLs say
+	along   []*root          // referrers that go with it, before its tag
+	done    bool             // nothing to do
+}
+
+// load resolves a job at both ends at the same time and reads its manifests.
+func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
+	r := &root{job: j, tag: j.Tag, image: &Image{From: j.FromRef, To: j.ToRef}}
+	var have oci.Descriptor
+	var haveErr error
+	var wg sync.WaitGroup
+	if j.Tag != "" {
+		wg.Go(func() { have, haveErr = j.To.Resolve(ctx, j.Tag) })
+	}
+	d, err := j.From.Resolve(ctx, j.Name)
+	wg.Wait()
+	if err != nil {
+		return r, err
+	}
+	if haveErr != nil && !errors.Is(haveErr, oci.ErrNotFound) {
+		return r, haveErr
+	}
+	r.image.Digest = d.Digest
+	if len(l.o.Platforms) > 0 {
+		err = l.narrow(ctx, r, d)
+	} else if have.Digest != d.Digest || l.o.Referrers {
+		r.tree, err = oci.Graph{Root: d, Source: j.From}.Load(ctx, nil)
+	}
+	if err != nil {
+		return r, err
+	}
+	if r.tree != nil {
+		r.image.Platforms = platforms(r.tree.Root())
+		r.dropForeign(l.o.Foreign)
+	}
+	if j.Want != "" && j.Want != r.image.Digest {
+		return r, oci.Errorf(oci.ErrInvalid, "it is %s, the destination asks for %s", r.image.Digest, j.Want)
+	}
+	if have.Digest == r.image.Digest {
+		r.image.Unchanged, r.done = true, true
+	} else if l.o.NoClobber && have.Digest != "" {
+		r.image.Kept, r.done = true, true
+		return r, nil
+	}
+	if l.o.Referrers {
+		err = l.referrers(ctx, r)
+	}
+	return r, err
+}
+
+// dropForeign takes layers out of what is moved that are kept by reference.
+func (r *root) dropForeign(copyThem bool) {
+	if copyThem {
+		return
+	}
+	r.tree.Blobs = slices.DeleteFunc(r.tree.Blobs, func(d oci.Descriptor) bool {
+		if oci.IsForeign(d) {
+			r.foreign = append(r.foreign, d)
+		}
+		return oci.IsForeign(d)
+	})
+}
+
+// narrow reads only what the platforms ask for. The root of what remains is a
+// new index, unless nothing was left out.
+func (l *loader) narrow(ctx context.Context, r *root, d oci.Descriptor) error {
+	top, err := oci.Fetch(ctx, r.job.From, d)
+	if err != nil {
+		return err
+	}
+	if !top.IsIndex() {
+		if err := l.checkImage(ctx, r.job.From, top); err != nil {
+			return err
+		}
+		r.tree, err = oci.Graph{Root: d, Source: r.job.From}.Load(ctx, nil)
+		return err
+	}
+	keep, err := choose(top, l.o.Platforms)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(keep, false) {
+		r.tree, err = oci.Graph{Root: d, Source: r.job.From}.Load(ctx, nil)
+		return err
+	}
+	small, err := oci.FilterIndex(top, func(i int) bool { return keep[i] })
+	if err != nil {
+		return err
+	}
+	kept := map[oci.Digest]bool{}
+	for _, c := range small.Manifests {
+		kept[c.Digest] = true
+	}
+	// Only children of the root are asked about: choose has refused nested indexes.
+	r.tree, err = oci.Graph{Root: d, Source: r.job.From}.Load(ctx, func(c oci.Descriptor) bool { return kept[c.Digest] })
+	if err != nil {
+		return err
+	}
+	r.tree.Manifests[len(r.tree.Manifests)-1] = small
+	r.image.New, r.image.Source, r.image.Digest = true, d.Digest, small.Descriptor.Digest
+	return nil
+}
+
+// choose tells which children of an index the platforms ask for: those that
+// match, and the attestations about them. Each platform must be there.
+func choose(m *oci.Manifest, want []oci.Platform) ([]bool, error) {
+	keep := make([]bool, len(m.Manifests))
+	kept := map[string]bool{}
+	for _, p := range want {
+		found := false
+		for i, d := range m.Manifests {
+			if oci.IsIndex(d.MediaType) {
+				return nil, oci.Errorf(oci.ErrUnsupported, "index holds another index (%s): platforms cannot be chosen from it", d.Digest)
+			}
+			if d.Platform != nil && oci.MatchPlatform(p, *d.Platform) {
+				keep[i], found, kept[string(d.Digest)] = true, true, true
+			}
+		}
+		if !found {
+			return nil, oci.Errorf(oci.ErrNotFound, "index has no %s; it has %s", oci.FormatPlatform(p), strings.Join(platforms(m), ", "))
+		}
+	}
+	for i, d := range m.Manifests {
+		if kept[d.Annotations["vnd.docker.reference.digest"]] { // BuildKit's attestations
+			keep[i] = true
+		}
+	}
+	return keep, nil
+}
+
+// platforms lists what an index says its children are for.
+func platforms(m *oci.Manifest) []string {
+	var out []string
+	for _, d := range m.Manifests {
+		if d.Platform != nil && d.Platform.OS != "unknown" {
+			out = append(out, oci.FormatPlatform(*d.Platform))
+		}
+	}
+	return out
+}
+
+// checkImage compares a single image's config with the platforms.
+func (l *loader) checkImage(ctx context.Context, src oci.Source, m *oci.Manifest) error {
+	var have oci.Platform
+	if m.Config != nil && oci.IsConfig(m.Config.MediaType) {
+		raw, err := oci.ReadAll(ctx, src, *m.Config, oci.MaxConfig)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(raw, &have); err != nil {
+			return oci.Errorf(oci.ErrInvalid, "config %s: %w", m.Config.Digest, err)
+		}
+	}
+	if !slices.ContainsFunc(l.o.Platforms, func(p oci.Platform) bool { return oci.MatchPlatform(p, have) }) {
+		return oci.Errorf(oci.ErrNotFound, "image is for %s, not for %s", oci.FormatPlatform(have), oci.FormatPlatform(l.o.Platforms[0]))
+	}
+	return nil
+}

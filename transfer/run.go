@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package transfer
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/dray-tools/dray/oci"
+)
+
+const corruptAttempts = 8 // of one blob whose bytes arrive wrong
+
+// Run does what the plan says. It returns the first error, or with KeepGoing
+// all of them; Image.Err tells them apart. A run that was cut short can be
+// planned and run again: what is done is found done.
+func (p *Plan) Run(ctx context.Context) error {
+	jobs := p.o.Jobs
+	if jobs <= 0 {
+		jobs = 16
+	}
+	s := &scheduler{jobs: jobs, keepGoing: p.o.KeepGoing, do: p.do}
+	err := s.run(ctx, p.tasks)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if !p.o.KeepGoing {
+		return err
+	}
+	var all []error
+	for _, i := range p.Images {
+		if i.Err != nil {
+			all = append(all, i.Err)
+		}
+	}
+	return errors.Join(all...)
+}
+
+func (p *Plan) do(ctx context.Context, t *task) error {
+	p.tell(Event{Kind: Began, Step: t.step})
+	how, err := oci.Sent, error(nil)
+	if t.manifest != nil {
+		err = p.putManifest(ctx, t)
+	} else {
+		how, err = p.putBlob(ctx, t)
+	}
+	p.tell(Event{Kind: Ended, Step: t.step, How: how, Err: err})
+	if err != nil && ctx.Err() == nil {
+		err = oci.Wrap("copy", t.job.FromRef, err)
+	}
+	return err
+}
+
+func (p *Plan) tell(e Event) {
+	if p.o.Progress != nil {
+		p.o.Progress(e)
+	}
+}
+
+// putBlob moves one blob. Bytes that arrive wrong are fetched again, a few
+// times.
+func (p *Plan) putBlob(ctx context.Context, t *task) (oci.How, error) {
+	for try := 1; ; try++ {
+		var seen atomic.Int64
+		b := oci.Observe(oci.From(t.job.From, t.blob), func(n int) {
+			seen.Add(int64(n))
+			p.moved.Add(int64(n))
+			p.tell(Event{Kind: Bytes, Step: t.step, N: n})
+		})
+		how, err := t.job.To.Put(ctx, b, t.from...)
+		if !errors.Is(err, oci.ErrCorrupt) || try == corruptAttempts || ctx.Err() != nil {
+			return how, err
+		}
+		p.tell(Event{Kind: Bytes, Step: t.step, N: -int(seen.Load())})
+	}
+}
+
+// putManifest stores a manifest and names it. If the destination misses
+// something that it had said to have, that is put again, once.
+func (p *Plan) putManifest(ctx context.Context, t *task) error {
+	put := func() error {
+		if t.tag == "" {
+			return oci.Publish(ctx, t.job.To, t.manifest.Blob())
+		}
+		return oci.Publish(ctx, t.job.To, t.manifest.Blob(), t.tag)
+	}
+	err := put()
+	if !errors.Is(err, oci.ErrNotFound) {
+		return err
+	}
+	if err := p.refill(ctx, t, t.manifest); err != nil {
+		return err
+	}
+	return put()
+}
+
+// refill puts everything below a manifest that the destination may have lost.
+func (p *Plan) refill(ctx context.Context, t *task, m *oci.Manifest) error {
+	for _, d := range m.Children() {
+		if oci.IsForeign(d) && !p.o.Foreign {
+			continue
+		}
+		if m.IsIndex() && oci.IsManifest(d.MediaType) {
+			child, err := oci.Fetch(ctx, t.job.From, d)
+			if err != nil {
+				return err
+			}
+			if err := p.refill(ctx, t, child); err != nil {
+				return err
+			}
+			if err := oci.Publish(ctx, t.job.To, child.Blob()); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := t.job.To.Put(ctx, oci.From(t.job.From, d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -134,7 +134,7 @@ Exit codes: 0 done, 1 other, 2 usage or invalid input, 3 not found,
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	cmd.AddCommand(a.copyCommand(), a.inspectCommand(), a.manifestCommand(), a.configCommand(), a.blobCommand(),
 		a.digestCommand(), a.lsCommand(), a.catalogCommand(), a.tagCommand(), a.deleteCommand(), a.referrersCommand(),
-		a.loginCommand(), a.logoutCommand(), a.versionCommand())
+		a.loginCommand(), a.logoutCommand(), a.serveCommand(), a.versionCommand())
 	return cmd
 }
 

@@ -4,8 +4,10 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
+	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/transfer"
 )
 
@@ -18,7 +20,7 @@ func (a *app) printPlan(p *transfer.Plan, f *formatFlag) error {
 			Totals transfer.Totals `json:"totals"`
 		}{p, p.Totals()})
 	}
-	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
 	last := -1
 	for _, s := range p.Steps {
 		if s.Image != last {
@@ -41,7 +43,7 @@ func (a *app) printPlan(p *transfer.Plan, f *formatFlag) error {
 		if s.Size == 0 {
 			bytes = "-"
 		}
-		fmt.Fprintf(w, "  %s\t%s\t  %s\t  %s\t\n", s.Op, bytes, short(string(s.Digest)), note)
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\n", s.Op, noun(s.MediaType), bytes, short(string(s.Digest)), note)
 	}
 	w.Flush()
 	for _, i := range p.Images {
@@ -51,6 +53,23 @@ func (a *app) printPlan(p *transfer.Plan, f *formatFlag) error {
 	}
 	_, err := fmt.Fprintln(a.Out, summary(p.Totals(), "to move", "to mount"))
 	return err
+}
+
+// noun says what content of a media type is.
+func noun(mediaType string) string {
+	switch {
+	case oci.IsIndex(mediaType):
+		return "index"
+	case oci.IsManifest(mediaType):
+		return "manifest"
+	case strings.Contains(mediaType, ".layer.") || strings.Contains(mediaType, ".rootfs."):
+		return "layer"
+	case oci.IsConfig(mediaType):
+		return "config"
+	case mediaType == "":
+		return "-"
+	}
+	return "blob"
 }
 
 // summary is one line about a plan.

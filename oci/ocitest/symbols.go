@@ -125,10 +125,10 @@ func (w *World) symbol(words []string) *symbol {
 	for _, word := range words {
 		key, value, ok := strings.Cut(word, "=")
 		switch {
-		case key == "note":
+		case ok && key == "note":
 			k, v, _ := strings.Cut(value, "=")
 			s.notes[k] = v
-		case key == "subject":
+		case ok && key == "subject":
 			d := w.Fixture(value).Root
 			s.subject = &oci.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
 		case ok || key == "docker":

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Moves real images between two registries of its own on free loopback ports:
+# each command is printed above what it says. Leaves nothing behind.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+dray=$PWD/${1:?the dray binary}
+work=$(mktemp -d)
+export DRAY_CACHE=$work/cache DOCKER_CONFIG=$work/config REGISTRY_AUTH_FILE=""
+pids=()
+cleanup() {
+  for p in "${pids[@]}"; do kill "$p" 2>/dev/null || true; wait "$p" 2>/dev/null || true; done
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+serve() { # serve NAME DIR: a registry over a directory; its address in $NAME
+  "$dray" serve "$2" --addr 127.0.0.1:0 > "$work/$1" & pids+=($!)
+  for _ in $(seq 100); do [ -s "$work/$1" ] && break; sleep 0.05; done
+  printf -v "$1" %s "$(cat "$work/$1")"
+}
+show() { # print a command, then run it
+  printf '\n\033[1m$ %s\033[0m\n' "dray $*"
+  "$dray" "$@"
+}
+
+echo "Compiling a program for linux/amd64, linux/arm64 and windows/amd64, and making images of it ..."
+CGO_ENABLED=0 go run -trimpath ./internal/demo "$work/hello"
+serve A "$work/a"
+serve B "$work/b"
+echo "Registry A is at $A, registry B at $B."
+
+show copy "oci:$work/hello:1.0" "$A/demo/hello:1.0"
+show inspect "$A/demo/hello:1.0"
+show copy --dry-run "$A/demo/hello:1.0" "$B/team/hello:1.0"
+show copy "$A/demo/hello:1.0" "$B/team/hello:1.0"
+printf '\nThe same again: two requests, nothing moves.'
+show copy "$A/demo/hello:1.0" "$B/team/hello:1.0"
+printf '\nAnother repository of the same registry: every blob is mounted.'
+show copy "$B/team/hello:1.0" "$B/prod/hello:1.0"
+printf '\nOne platform only: a smaller index, with a digest of its own.'
+show copy --platform linux/arm64 "$B/prod/hello:1.0" "$B/prod/hello:arm64"
+show catalog "$B"
+show ls "$B/prod/hello"
+show inspect --platform linux/arm64 "$B/prod/hello:1.0"
+show delete "$B/prod/hello:arm64"
+show ls "$B/prod/hello"

@@ -30,6 +30,8 @@ type Error struct {
 
 func (e *Error) Error() string {
 	switch {
+	case e.Op == "" && e.Place == "":
+		return e.Err.Error()
 	case e.Op == "":
 		return e.Place + ": " + e.Err.Error()
 	case e.Place == "":
@@ -49,25 +51,15 @@ func Wrap(op, place string, err error) error {
 	return &Error{Op: op, Place: place, Err: err}
 }
 
-// kindError is a message of its own with a kind behind it.
-type kindError struct {
-	kind error
-	text string
-	err  error // further cause, may be nil
-}
+// kindError is an error with a kind behind it.
+type kindError struct{ kind, err error }
 
-func (e *kindError) Error() string { return e.text }
+func (e *kindError) Error() string { return e.err.Error() }
 
-func (e *kindError) Unwrap() []error {
-	if e.err == nil {
-		return []error{e.kind}
-	}
-	return []error{e.kind, e.err}
-}
+func (e *kindError) Unwrap() []error { return []error{e.kind, e.err} }
 
 // Errorf makes an error of a kind. The kind is not part of the text; a %w in
-// the format adds a cause as fmt.Errorf does.
+// the format adds a cause, as in fmt.Errorf.
 func Errorf(kind error, format string, args ...any) error {
-	err := fmt.Errorf(format, args...)
-	return &kindError{kind: kind, text: err.Error(), err: errors.Unwrap(err)}
+	return &kindError{kind, fmt.Errorf(format, args...)}
 }

@@ -23,16 +23,16 @@ func (t *Tree) Root() *Manifest { return t.Manifests[len(t.Manifests)-1] }
 
 // Load reads all manifests of a graph, those of one level at the same time,
 // and none of its blobs. If keep is given, children of an index for which it
-// returns false are left out. What is reached is bounded by MaxDepth and
-// MaxNodes; ErrInvalid beyond that, or if one digest is mentioned with
-// different sizes.
+// returns false are left out. What is reached is bounded by MaxDepth, MaxNodes
+// and MaxGraph; ErrInvalid beyond that, or if one digest is mentioned with
+// different sizes, or as a manifest and as something else.
 func (g Graph) Load(ctx context.Context, keep func(Descriptor) bool) (*Tree, error) {
-	w := &walk{g: g, keep: keep, seen: map[Digest]Descriptor{}, loaded: map[Digest]*Manifest{}, done: map[Digest]bool{}}
+	w := &walk{g: g, keep: keep, seen: map[Digest]Descriptor{}, loaded: map[Digest]*Manifest{}, height: map[Digest]int{}}
 	level := []Descriptor{g.Root}
 	w.seen[g.Root.Digest] = g.Root
 	for depth := 0; len(level) > 0; depth++ {
 		if depth > MaxDepth {
-			return nil, Errorf(ErrInvalid, "index is nested more than %d deep", MaxDepth)
+			return nil, tooDeep()
 		}
 		found, err := w.fetch(ctx, level)
 		if err != nil {
@@ -43,16 +43,21 @@ func (g Graph) Load(ctx context.Context, keep func(Descriptor) bool) (*Tree, err
 		}
 	}
 	t := &Tree{}
-	w.order(t, w.loaded[g.Root.Digest])
+	if w.order(t, w.loaded[g.Root.Digest], 0) > MaxDepth {
+		return nil, tooDeep()
+	}
 	return t, nil
 }
+
+func tooDeep() error { return Errorf(ErrInvalid, "index is nested more than %d deep", MaxDepth) }
 
 type walk struct {
 	g      Graph
 	keep   func(Descriptor) bool
 	seen   map[Digest]Descriptor
 	loaded map[Digest]*Manifest
-	done   map[Digest]bool
+	bytes  int64          // of manifests
+	height map[Digest]int // of what is in the tree already: 0 for blobs and images
 }
 
 // fetch reads the manifests of one level in parallel.
@@ -81,8 +86,12 @@ func (w *walk) next(found []*Manifest) (level []Descriptor, err error) {
 			if w.seen[d.Digest] = d; len(w.seen) > MaxNodes {
 				return nil, Errorf(ErrInvalid, "%s leads to more than %d manifests and blobs", w.g.Root.Digest, MaxNodes)
 			}
-			if IsManifest(d.MediaType) {
-				level = append(level, d)
+			if !IsManifest(d.MediaType) {
+				continue
+			}
+			level = append(level, d)
+			if w.bytes += min(d.Size, MaxGraph); w.bytes > MaxGraph {
+				return nil, Errorf(ErrInvalid, "%s leads to more than %d bytes of manifests", w.g.Root.Digest, MaxGraph)
 			}
 		}
 	}
@@ -90,32 +99,36 @@ func (w *walk) next(found []*Manifest) (level []Descriptor, err error) {
 }
 
 func (w *walk) children(m *Manifest) []Descriptor {
+	all := m.Children()
+	if !m.IsIndex() || w.keep == nil {
+		return all
+	}
 	var out []Descriptor
-	for _, d := range m.Children() {
-		switch {
-		case !m.IsIndex() && IsManifest(d.MediaType): // config and layers are blobs, whatever they call themselves
-			d.MediaType = "application/octet-stream"
-		case m.IsIndex() && w.keep != nil && !w.keep(d):
-			continue
+	for _, d := range all {
+		if w.keep(d) {
+			out = append(out, d)
 		}
-		out = append(out, d)
 	}
 	return out
 }
 
-// order fills t children first. The depth is bounded by Load.
-func (w *walk) order(t *Tree, m *Manifest) {
-	if w.done[m.Descriptor.Digest] {
-		return
+// order fills t children first, and returns how many levels are below m. One
+// digest can be mentioned at several levels, so the graph can be deeper than
+// the walk was; it goes down no further than the depth that is refused.
+func (w *walk) order(t *Tree, m *Manifest, depth int) int {
+	if h, done := w.height[m.Descriptor.Digest]; done || depth > MaxDepth {
+		return h
 	}
-	w.done[m.Descriptor.Digest] = true
+	height := 0
 	for _, d := range w.children(m) {
 		if IsManifest(d.MediaType) {
-			w.order(t, w.loaded[d.Digest])
-		} else if !w.done[d.Digest] {
-			w.done[d.Digest] = true
+			height = max(height, 1+w.order(t, w.loaded[d.Digest], depth+1))
+		} else if _, done := w.height[d.Digest]; !done {
+			w.height[d.Digest] = 0
 			t.Blobs = append(t.Blobs, d)
 		}
 	}
+	w.height[m.Descriptor.Digest] = height
 	t.Manifests = append(t.Manifests, m)
+	return height
 }

@@ -11,4 +11,5 @@ const (
 	MaxDepth    = 8        // indexes within indexes
 	MaxFanOut   = 10_000   // entries of one manifest or index
 	MaxNodes    = 100_000  // descriptors reached from one root
+	MaxGraph    = 1 << 30  // bytes of the manifests reached from one root
 )

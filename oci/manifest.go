@@ -28,7 +28,8 @@ func (m *Manifest) IsIndex() bool { return IsIndex(m.Descriptor.MediaType) }
 
 // Children are what must be in a repository before the manifest: config and
 // layers, or the manifests of an index. The subject is not among them
-// (distribution-spec allows it to be missing).
+// (distribution-spec allows it to be missing). Config and layers are blobs,
+// whatever they call themselves: a media type of manifests is not kept.
 func (m *Manifest) Children() []Descriptor {
 	if m.IsIndex() {
 		return m.Manifests
@@ -37,7 +38,13 @@ func (m *Manifest) Children() []Descriptor {
 	if m.Config != nil {
 		out = append(out, *m.Config)
 	}
-	return append(out, m.Layers...)
+	out = append(out, m.Layers...)
+	for i := range out {
+		if IsManifest(out[i].MediaType) {
+			out[i].MediaType = "application/octet-stream"
+		}
+	}
+	return out
 }
 
 // Blob makes the manifest one that can be Put.
@@ -45,7 +52,8 @@ func (m *Manifest) Blob() Blob { return Bytes(m.Descriptor.MediaType, m.Raw, m.D
 
 // The keys of manifests, indexes and descriptors (image-spec).
 var manifestKeys = []string{"schemaVersion", "mediaType", "artifactType", "config", "layers", "blobs", "manifests",
-	"subject", "annotations", "digest", "size", "urls", "data", "platform", "fsLayers", "history", "signatures"}
+	"subject", "annotations", "digest", "size", "urls", "data", "platform", "os", "architecture", "variant",
+	"os.version", "os.features", "fsLayers", "history", "signatures"}
 
 type wireManifest struct {
 	SchemaVersion *int              `json:"schemaVersion"`
@@ -111,6 +119,7 @@ func subjects(d *Descriptor) []Descriptor {
 func (w *wireManifest) checkShape(mediaType string) error {
 	old := w.FSLayers != nil || w.SchemaVersion != nil && *w.SchemaVersion == 1 || mediaType == MediaSchema1 || mediaType == MediaSchema1Signed
 	image, index := w.Layers != nil || w.Config != nil, w.Manifests != nil
+	kind := w.kind(mediaType)
 	switch {
 	case old && !image && !index:
 		return Errorf(ErrUnsupported, "manifest has Docker's schema 1, which registries no longer take; pull it with an old Docker engine and push it again to convert it")
@@ -118,21 +127,14 @@ func (w *wireManifest) checkShape(mediaType string) error {
 		return Errorf(ErrInvalid, "manifest is ambiguous: it is an image and an index at once")
 	case w.MediaType != "" && mediaType != "" && w.MediaType != mediaType && IsManifest(mediaType):
 		return Errorf(ErrInvalid, "manifest is ambiguous: its source calls it %s, it calls itself %s", Quote(mediaType), Quote(w.MediaType))
-	case index && !IsIndex(w.kind(mediaType)) && isKnown(w.kind(mediaType)), image && IsIndex(w.kind(mediaType)):
-		return Errorf(ErrInvalid, "manifest does not have the form of its media type %s", Quote(w.kind(mediaType)))
-	case !image && !index && w.Blobs == nil && w.kind(mediaType) != MediaArtifact:
+	case !IsManifest(kind):
+		return Errorf(ErrInvalid, "manifest calls itself %s, which is no media type of manifests", Quote(kind))
+	case index != IsIndex(kind), w.Blobs != nil && (kind == MediaManifest || kind == MediaDockerManifest):
+		return Errorf(ErrInvalid, "manifest does not have the form of its media type %s", Quote(kind))
+	case !image && !index && w.Blobs == nil && kind != MediaArtifact:
 		return Errorf(ErrInvalid, "not a manifest: it has neither layers nor manifests")
 	}
 	return nil
-}
-
-func isKnown(mediaType string) bool {
-	for _, t := range ManifestTypes {
-		if t == mediaType {
-			return true
-		}
-	}
-	return false
 }
 
 // kind is the media type: what the document says, else what its source says,

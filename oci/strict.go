@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -22,7 +23,7 @@ func CheckJSON(raw []byte, known ...string) error {
 	}
 	exact := make(map[string]string, len(known))
 	for _, k := range known {
-		exact[strings.ToLower(k)] = k
+		exact[fold(k)] = k
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
@@ -36,6 +37,20 @@ func CheckJSON(raw []byte, known ...string) error {
 		return Errorf(ErrInvalid, "JSON is followed by more bytes")
 	}
 	return nil
+}
+
+// fold maps all spellings of a key that encoding/json takes for the same onto
+// one of them: letters of other case, and those that only look so (ſ is an s).
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		for {
+			next := unicode.SimpleFold(r)
+			if next <= r {
+				return next
+			}
+			r = next
+		}
+	}, s)
 }
 
 func checkValue(dec *json.Decoder, exact map[string]string, depth int) error {
@@ -66,7 +81,7 @@ func checkValue(dec *json.Decoder, exact map[string]string, depth int) error {
 				return Errorf(ErrInvalid, "JSON has the key %s twice", Quote(key))
 			}
 			seen[key] = true
-			if want, ok := exact[strings.ToLower(key)]; ok && want != key {
+			if want, ok := exact[fold(key)]; ok && want != key {
 				return Errorf(ErrInvalid, "JSON has the key %s for %q", Quote(key), want)
 			}
 			if key == "annotations" || key == "Labels" { // their keys are the users' own

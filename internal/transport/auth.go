@@ -228,29 +228,33 @@ func (c *Client) Expect(e Endpoint, list ...Scope) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range list {
-		if _, err := scopesOf(s); err == nil && !slices.Contains(h.expected, s) {
+		if _, err := scopesOf(s); err == nil && !h.awaited[s] {
+			h.awaited[s] = true
 			h.expected = append(h.expected, s)
 		}
 	}
 }
 
-// maxWider is how many expected scopes go along in a token request.
-const maxWider = 16
+const (
+	maxWider = 16  // expected scopes that go along in a token request
+	maxLook  = 256 // of them looked at for that
+)
 
 // wider adds to scopes what is expected, not yet covered and open to the same
 // credential.
 func (h *host) wider(ctx context.Context, g *group, need scopes, cred Credential) scopes {
-	h.mu.Lock()
-	expected := slices.Clone(h.expected)
-	h.mu.Unlock()
 	out := need
 	added := 0
-	for _, s := range expected {
-		more, err := scopesOf(s)
-		if added == maxWider || err != nil {
+	h.mu.Lock()
+	look := min(maxLook, len(h.expected))
+	h.mu.Unlock()
+	for range look {
+		if added == maxWider {
 			break
 		}
-		if out.covers(more) || g.covers(more) {
+		s := h.nextExpected()
+		more, err := scopesOf(s)
+		if err != nil || out.covers(more) || g.covers(more) {
 			continue
 		}
 		if other, err := h.c.credential(ctx, h.e.Host, s.Repository); err != nil || other != cred {
@@ -260,6 +264,15 @@ func (h *host) wider(ctx context.Context, g *group, need scopes, cred Credential
 		added++
 	}
 	return out
+}
+
+// nextExpected gives the expected scopes in turn, for ever. There must be one.
+func (h *host) nextExpected() Scope {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.expected[h.next%len(h.expected)]
+	h.next++
+	return s
 }
 
 // Login checks a credential: oci.ErrUnauthorized if the registry or its token

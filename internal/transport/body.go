@@ -97,6 +97,7 @@ func (c *Client) stalled(host string) error {
 type received struct {
 	io.ReadCloser
 	*stall
+	c      *Client
 	host   string
 	outer  context.Context // the caller's
 	inner  context.Context // the request's, ends with a stall
@@ -105,7 +106,7 @@ type received struct {
 }
 
 func (c *Client) receive(outer, inner context.Context, cancel context.CancelCauseFunc, body io.ReadCloser, host string) io.ReadCloser {
-	b := &received{ReadCloser: body, host: host, outer: outer, inner: inner, cancel: cancel}
+	b := &received{ReadCloser: body, c: c, host: host, outer: outer, inner: inner, cancel: cancel}
 	b.stall = newStall(c.o.StallTimeout, true, func() { cancel(c.stalled(host)) })
 	b.stall.start()
 	return b
@@ -126,7 +127,7 @@ func (b *received) Read(p []byte) (int, error) {
 	if lost, ok := context.Cause(b.inner).(*netError); ok {
 		return n, lost
 	}
-	return n, busyf(b.host, "connection lost: %v", err)
+	return n, busyf(b.host, "connection lost: %s", clean(b.c.secrets.scrub(err.Error()), maxErrorText))
 }
 
 // Close reads a short rest, so that the connection can be used again, but does

@@ -143,7 +143,7 @@ func TestBad_028_ResolvedAddresses(t *testing.T) {
 		hosts = append(hosts, r.Host)
 		mu.Unlock()
 		if to := r.URL.Query().Get("to"); to != "" {
-			http.Redirect(w, r, "http://"+to+":"+port+"/", 307)
+			http.Redirect(w, r, "http://"+to+":"+port+"/", http.StatusTemporaryRedirect)
 		}
 	}))
 	defer srv.Close()

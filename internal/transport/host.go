@@ -39,6 +39,8 @@ type host struct {
 	sure     bool // that this is right
 	demand   demand
 	expected []Scope
+	awaited  map[Scope]bool // the same as a set
+	next     int            // of expected
 	links    map[string]*link
 }
 
@@ -54,6 +56,9 @@ func (c *Client) host(e Endpoint) (*host, error) {
 		return h, nil
 	}
 	u, err := url.Parse("https://" + e.Host + "/")
+	if strings.Contains(e.Host, "@") { // what is before it may be a password
+		return nil, oci.Errorf(oci.ErrInvalid, "host name has a user name or password in it")
+	}
 	if err != nil || u.Host != e.Host || u.Path != "/" || checkURL(u) != nil {
 		return nil, oci.Errorf(oci.ErrInvalid, "%s is not a host name", oci.Quote(e.Host))
 	}
@@ -61,7 +66,7 @@ func (c *Client) host(e Endpoint) (*host, error) {
 		c: c, e: e, addr: e.Host, local: isLocal(u.Hostname()),
 		slots: make(chan struct{}, max(c.o.RequestsPerHost, 1)),
 		scout: make(chan struct{}, 1), known: make(chan struct{}),
-		links: map[string]*link{},
+		links: map[string]*link{}, awaited: map[Scope]bool{},
 	}
 	if e.Host == "docker.io" {
 		h.addr = "registry-1.docker.io"

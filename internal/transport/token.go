@@ -23,6 +23,8 @@ const (
 	minTokenLife  = time.Minute // also when the service does not say
 	maxTokenLife  = 24 * time.Hour
 	maxTokens     = 256 // kept of one group
+	maxGroups     = 256
+	maxWithdrawn  = 3 // after which expected scopes are left out
 )
 
 // A token is what a token service gave.
@@ -47,6 +49,7 @@ type group struct {
 	flights []*flight
 	narrow  bool  // the service has refused expected scopes
 	good    bool  // it has given a token
+	failed  int   // how often a token did not give what it was asked for with
 	refused error // it does not know the credential; asking again could lock the account
 }
 
@@ -75,6 +78,12 @@ func (c *Client) group(key groupKey) *group {
 	defer c.mu.Unlock()
 	g := c.groups[key]
 	if g == nil {
+		for old := range c.groups { // a registry can name ever new token services
+			if len(c.groups) < maxGroups {
+				break
+			}
+			delete(c.groups, old)
+		}
 		g = &group{}
 		c.groups[key] = g
 	}
@@ -221,10 +230,16 @@ func (g *group) drop(t *token) {
 }
 
 // withdraw notes that a token does not give the rights it was asked for with.
+// Where that is the rule, as with services that heed only one scope, there is
+// no use in asking for more.
 func (g *group) withdraw(t *token, s scopes) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t.scopes = t.scopes.minus(s)
+	if g.failed++; g.failed == maxWithdrawn {
+		g.narrow = true
+		g.tokens = slices.DeleteFunc(g.tokens, func(t *token) bool { return t.wide })
+	}
 }
 
 // fetchToken asks a token service, with GET as long as there is no refresh

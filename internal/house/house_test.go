@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"internal/registries": {"oci"},
 	"internal/house":      {},
 	"internal/demo":       {"oci", "store/*"},
+	"internal/peers":      {},
 	"internal/demo/hello": {},
 	"":                    {"oci", "ref", "store", "store/*", "transfer", "internal/transport", "internal/credential", "internal/registries"},
 	"internal/cli":        {"", "oci", "ref", "transfer", "serve", "store/*", "internal/credential"},

@@ -105,7 +105,7 @@ func TestBad_033_RedirectPolicy(t *testing.T) {
 		"file:///etc/passwd", "http://reg.example/x", "http://cdn.test/x", "ftp://cdn.test/", "https://user:pw@cdn.test/", "/v2/a/b/x",
 		"https://10.0.0.1/", "https://127.0.0.1/", "https://localhost/", "https://a.localhost./", "https://169.254.169.254/latest/meta-data", "https://[::1]/",
 		"https://[::ffff:10.0.0.1]/", "https://[fd00::1]/", "https://100.64.0.1/", "https://0.0.0.0/", "https://192.168.1.1/", "https://0x7f000001/",
-		"https://127.1/", "https://[64:ff9b::a9fe:a9fe]/", "https://[fe80::1%25eth0]/", "gopher:x",
+		"https://127.1/", "https://[64:ff9b::a9fe:a9fe]/", "https://[fe80::1%25eth0]/", "gopher:x", "https://../x", "https://.reg.example/", "https://a%C2%9Bb.test/", "https://ev%E2%80%AEil.test/",
 	} {
 		t.Run(to, func(t *testing.T) {
 			play(t, func(w *world) {

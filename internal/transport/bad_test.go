@@ -19,7 +19,7 @@ import (
 func TestBad_002_Hosts(t *testing.T) {
 	for _, host := range []string{
 		"", " ", "user:pw@reg.example", "reg.example/path", "reg.example?x", "reg.example#x", "reg.example\nHost: evil", "reg%2fexample",
-		"[fe80::1%25eth0]:5000", "reg.example:port", "a b", "[::1", "reg.example\x00", `reg\example`, ":5000",
+		"[fe80::1%25eth0]:5000", "reg.example:port", "a b", "[::1", "reg.example\x00", `reg\example`, ":5000", "..", "a..b", "bücher.test",
 	} {
 		_, err := transport.New(transport.Options{}).Do(t.Context(), pull(host, "/v2/", "a/b"))
 		if !errors.Is(err, oci.ErrInvalid) {

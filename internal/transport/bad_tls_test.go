@@ -232,3 +232,23 @@ func (p *peeked) Read(b []byte) (int, error) {
 	}
 	return p.Conn.Read(b)
 }
+
+// A registry that registries.conf calls insecure may speak either.
+func TestInsecureSpeaksEither(t *testing.T) {
+	for _, addr := range []string{"reg.corp.example:8443", "reg.corp.example:443", "reg.corp.example:5000", "reg.corp.example:80"} {
+		t.Run(addr, func(t *testing.T) {
+			play(t, func(w *world) {
+				w.serve(addr, basicOnly)
+				w.o.Credentials = user(alice)
+				name := strings.TrimSuffix(strings.TrimSuffix(addr, ":443"), ":80")
+				r := pull(name, "/v2/a/b/x", "a/b")
+				r.Endpoint.PlainHTTP, r.Endpoint.InsecureTLS = true, true
+				for range 2 {
+					if _, body, err := w.do(r); err != nil || body != "fine" {
+						t.Fatalf("got %q, %v", body, err)
+					}
+				}
+			})
+		})
+	}
+}

@@ -75,7 +75,7 @@ func (c *Client) host(e Endpoint) (*host, error) {
 		h.rate = rate.NewLimiter(rate.Limit(c.o.RatePerHost), 1)
 	}
 	h.tls = !e.PlainHTTP && !h.local
-	h.sure = e.PlainHTTP || !h.local
+	h.sure = !h.guessed()
 	c.hosts[e] = h
 	return h, nil
 }
@@ -88,6 +88,15 @@ func isLocal(name string) bool {
 		return a.IsLoopback() && !a.Is4In6()
 	}
 	return name == "localhost" || strings.HasSuffix(name, ".localhost")
+}
+
+// guessed reports whether http is only where to begin: the registry may turn
+// out to speak TLS.
+func (h *host) guessed() bool {
+	if h.e.PlainHTTP {
+		return h.e.InsecureTLS
+	}
+	return h.local
 }
 
 // origin is the root of the registry.
@@ -111,12 +120,12 @@ func (h *host) trust() {
 // errSwitched says that the request is to be sent again, over https.
 var errSwitched = errors.New("registry speaks TLS")
 
-// settle looks at the first bad answers of a loopback registry that was tried
-// over http: if it speaks TLS, that is what will be spoken from then on, and
+// settle looks at the first bad answers of a registry that was tried over http
+// on a guess: if it speaks TLS, that is what will be spoken from then on, and
 // err becomes errSwitched. It never goes the other way.
 func (h *host) settle(ctx context.Context, err error) error {
 	h.mu.Lock()
-	sure, switched := h.sure, h.tls && h.local && !h.e.PlainHTTP
+	sure, switched := h.sure, h.tls && h.guessed()
 	h.mu.Unlock()
 	answer, answered := err.(*Error)
 	lost, _ := err.(*netError)
@@ -127,7 +136,7 @@ func (h *host) settle(ctx context.Context, err error) error {
 		return err
 	case answered && answer.Status != http.StatusBadRequest:
 		return err
-	case !answered && (lost == nil || lost.dial):
+	case !answered && (lost == nil || lost.dial && !h.e.PlainHTTP): // without a port, http and https have two
 		return err
 	case !h.speaksTLS(ctx):
 		return err
@@ -135,7 +144,7 @@ func (h *host) settle(ctx context.Context, err error) error {
 	h.mu.Lock()
 	h.tls, h.sure = true, true
 	h.mu.Unlock()
-	h.c.log.Info("registry on loopback speaks TLS", "host", h.e.Host)
+	h.c.log.Info("registry speaks TLS", "host", h.e.Host)
 	return errSwitched
 }
 
@@ -143,7 +152,7 @@ func (h *host) settle(ctx context.Context, err error) error {
 func (h *host) speaksTLS(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, h.c.o.ConnectTimeout)
 	defer cancel()
-	u := h.origin()
+	u := &url.URL{Scheme: "https", Host: h.addr}
 	l, err := h.link(u)
 	if err != nil {
 		return false

@@ -67,12 +67,18 @@ func checkURL(u *url.URL) error {
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https":
 		return oci.Errorf(oci.ErrDenied, "URL with the scheme %s is not followed", oci.Quote(u.Scheme))
-	case u.Opaque != "" || u.Hostname() == "" || strings.ContainsAny(u.Host, "% \\"):
+	case u.Opaque != "" || u.Hostname() == "" || strings.ContainsFunc(u.Host, oddInHost) || strings.HasPrefix(u.Host, ".") || strings.Contains(u.Host, ".."):
 		return oci.Errorf(oci.ErrDenied, "URL without a proper host is not followed")
 	case u.User != nil:
 		return oci.Errorf(oci.ErrDenied, "URL with user name or password in it is not followed")
 	}
 	return nil
+}
+
+// oddInHost keeps what could harm out of messages, and out of the paths where
+// certificates are looked for.
+func oddInHost(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune(".-_:[]", r)
 }
 
 // Location is the absolute URL that an answer of [Client.Do] names, to go on

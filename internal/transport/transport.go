@@ -20,7 +20,8 @@ import (
 )
 
 // An Endpoint is a registry as the user named it, and how the user wants it
-// to be reached.
+// to be reached. With PlainHTTP and InsecureTLS both, it is either: http is
+// tried, and https spoken if the registry turns out to want that.
 type Endpoint struct {
 	Host        string // docker.io, ghcr.io, 127.0.0.1:5000
 	PlainHTTP   bool   // http; a loopback host is tried over http without this

@@ -13,9 +13,9 @@ import (
 )
 
 // Adopt makes the file at path the blob d. The caller has verified it against
-// d and has closed it; afterwards it is gone from path. It is moved if it lies
-// on the same file system, else copied. ErrCorrupt if it is not as long as d
-// says. On errors the file stays where it is.
+// d; it need not be synced. It is moved if it lies on the same file system, else
+// copied and removed, if it can be. ErrCorrupt if it is not as long as d says.
+// On errors the file stays where it is.
 func (l *Dir) Adopt(ctx context.Context, path string, d oci.Descriptor) (oci.How, error) {
 	if err := oci.CheckDescriptor(d); err != nil {
 		return 0, err
@@ -37,7 +37,8 @@ func (l *Dir) Adopt(ctx context.Context, path string, d oci.Descriptor) (oci.How
 		return 0, oci.Wrap("", l.place.String(), err)
 	}
 	if ok {
-		return oci.Existed, os.Remove(path)
+		os.Remove(path)
+		return oci.Existed, nil
 	}
 	if l.takeOver(root, path, d) == nil {
 		return oci.Sent, nil
@@ -45,7 +46,8 @@ func (l *Dir) Adopt(ctx context.Context, path string, d oci.Descriptor) (oci.How
 	if err := l.fetch(ctx, root, fileBlob{d, path}); err != nil {
 		return 0, oci.Wrap("write", l.place.String(), err)
 	}
-	return oci.Sent, os.Remove(path)
+	os.Remove(path)
+	return oci.Sent, nil
 }
 
 // takeOver moves the file into place if that can be done by a rename.

@@ -174,9 +174,10 @@ func TestBad_083_ExistingBlobIsNotTrustedByName(t *testing.T) {
 			ocitest.CheckCorrupt(t, l, b.Descriptor())
 			if _, err := l.Stat(t.Context(), b.Descriptor()); name != "flipped" {
 				wantErr(t, "stat", err, oci.ErrNotFound)
-				_, err = l.Put(t.Context(), f.Blob(f.Root.Digest))
-				wantErr(t, "put of the manifest", err, oci.ErrNotFound)
 			}
+			_, err := l.Put(t.Context(), f.Blob(f.Root.Digest))
+			wantErr(t, "put of the manifest", err, oci.ErrNotFound)
+			wantErr(t, "publish", l.Publish(t.Context(), f.Blob(f.Root.Digest), "v2"), oci.ErrNotFound)
 			put(t, l, b, oci.Sent)
 			if !bytes.Equal(read(t, file), good) {
 				t.Error("the blob was not repaired")

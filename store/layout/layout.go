@@ -31,8 +31,9 @@ type Options struct {
 	// ReadOnly refuses everything that would change a file: ErrDenied.
 	ReadOnly bool
 	// TrustExisting takes a blob file of the right size for the blob. Without
-	// it, Put of a blob that is there reads and hashes the file once (about
-	// 1.5 GB/s with SHA extensions), unless this Dir wrote it.
+	// it, Put of a blob that is there, or of a manifest above it, reads and
+	// hashes the file once (about 1.5 GB/s with SHA extensions), unless this
+	// Dir wrote it.
 	TrustExisting bool
 }
 

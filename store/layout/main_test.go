@@ -70,7 +70,7 @@ func require(t testing.TB, ok bool, what string) {
 type counted struct {
 	oci.RangeBlob
 	opens, ranges, bytes atomic.Int64
-	offset               atomic.Int64                     // of the last range
+	offset               atomic.Int64                      // of the last range
 	wrap                 func(io.ReadCloser) io.ReadCloser // may be nil
 }
 
@@ -263,4 +263,3 @@ func snapshot(t testing.TB, dir string) map[string]string {
 	}
 	return out
 }
-

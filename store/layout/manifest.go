@@ -87,7 +87,7 @@ func (l *Dir) putManifest(ctx context.Context, m *oci.Manifest, edit func(*index
 		return 0, err
 	}
 	defer root.Close()
-	if err := l.complete(root, m); err != nil {
+	if err := l.complete(ctx, root, m); err != nil {
 		return 0, err
 	}
 	how := oci.Existed
@@ -117,13 +117,19 @@ func (l *Dir) putManifest(ctx context.Context, m *oci.Manifest, edit func(*index
 	})
 }
 
-// complete checks that config and layers of an image are there.
-func (l *Dir) complete(root *os.Root, m *oci.Manifest) error {
+// complete checks that config and layers of an image are there and good. What
+// this Dir does not know yet is hashed now, because a copy that was told by
+// Stat that a blob exists has not put it.
+func (l *Dir) complete(ctx context.Context, root *os.Root, m *oci.Manifest) error {
 	if m.IsIndex() {
 		return nil
 	}
 	for _, d := range m.Children() {
-		if _, err := l.stat(root, d); err != nil && !oci.IsForeign(d) && len(d.URLs) == 0 {
+		ok, err := l.have(ctx, root, d)
+		if err == nil && !ok && !oci.IsForeign(d) && len(d.URLs) == 0 {
+			err = oci.Errorf(oci.ErrNotFound, "%s has no whole blob %s", l.place, d.Digest)
+		}
+		if err != nil {
 			return oci.Wrap("put manifest", string(m.Descriptor.Digest), err)
 		}
 	}
@@ -172,13 +178,16 @@ func (l *Dir) Tag(ctx context.Context, name string, d oci.Descriptor) error {
 // rather than a new one; there is never a second entry that says the same.
 func (x *index) tag(name string, d oci.Descriptor) error {
 	same := func(e *entry) bool { return slices.Contains(e.names(), name) && !e.secondary() }
-	keep := x.find(func(e *entry) bool { return same(e) && e.d.Digest == d.Digest && e.err == nil })
+	right := func(e *entry) bool {
+		return e.err == nil && e.d.Digest == d.Digest && e.d.MediaType == d.MediaType && e.d.Size == d.Size
+	}
+	keep := x.find(func(e *entry) bool { return same(e) && right(e) })
 	if keep < 0 {
 		notes := map[string]string{annotationName: name}
 		if i := x.find(same); i >= 0 && x.entries[i].name() == name && x.entries[i].d.Annotations[containerdName] != "" {
 			notes[containerdName] = x.entries[i].d.Annotations[containerdName] // the long form of the same name
 		}
-		keep = x.find(func(e *entry) bool { return e.d.Digest == d.Digest && len(e.names()) == 0 && e.err == nil })
+		keep = x.find(func(e *entry) bool { return right(e) && len(e.names()) == 0 })
 		var err error
 		if keep >= 0 {
 			err = x.rename(keep, name)

@@ -28,8 +28,8 @@ const resumable = 1 << 20
 // fetches a copy of its own: waiting could deadlock two runs that hold each
 // other's blobs.
 //
-// Manifests must parse, and config and layers of an image must be there:
-// ErrNotFound. The manifests of an index may be missing (image-spec,
+// Manifests must parse, and config and layers of an image must be there and
+// good: ErrNotFound. The manifests of an index may be missing (image-spec,
 // image-index.md). A manifest with a subject gets an entry in index.json.
 func (l *Dir) Put(ctx context.Context, b oci.Blob, from ...string) (oci.How, error) {
 	d := b.Descriptor()

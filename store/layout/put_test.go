@@ -181,11 +181,6 @@ func TestPutsDoNotWaitForTheIndex(t *testing.T) {
 	dir, f := made(t)
 	l := open(t, dir, layout.Options{})
 	held, release := make(chan struct{}), make(chan struct{})
-	done := make(chan error, 1)
-	go func() {
-		done <- l.Publish(t.Context(), f.Blob(f.Root.Digest), "v2")
-	}()
-	<-done
 	gc := make(chan error, 1)
 	go func() {
 		_, err := layout.GC(t.Context(), dir, layout.GCOptions{Now: pausingClock(held, release)})

@@ -19,12 +19,15 @@ import (
 	"github.com/dray-tools/dray/oci"
 )
 
-// Tree makes a catalog of a directory. If the directory is itself a layout,
-// its repositories are derived from the full references in it (see the notes
-// at view). Else every layout below it is the repository of its path: a
-// repository is made by the first write, except with Options.ReadOnly, and
-// blobs are mounted from one to another by hard links. Options.Create is
-// implied.
+// Tree makes a catalog of a directory. Every layout below it is the repository
+// of its path. A repository is made by the first write, except with
+// Options.ReadOnly (Options.Create is implied), and blobs are mounted from one
+// to another by hard links.
+//
+// If the directory is itself a layout, its repositories are derived from the
+// full references in it: docker.io/library/busybox:1.35 is tag 1.35 of
+// library/busybox, and of docker.io/library/busybox, which is not listed. What
+// has a bare tag is in the repository that is called as the directory.
 //
 // A name becomes a path as it is, but for components that have a meaning in a
 // layout or on Windows (blobs, ingest, index.json, oci-layout, con, nul, ...):

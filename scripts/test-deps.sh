@@ -2,7 +2,7 @@
 # Installs the real software that tests talk to: Debian's packages, and other
 # tools of the field at pinned versions from the Go module proxy.
 set -euo pipefail
-packages="skopeo docker.io buildah"
+packages="skopeo docker.io"
 missing=""
 for p in $packages; do dpkg -s "$p" >/dev/null 2>&1 || missing="$missing $p"; done
 if [ -n "$missing" ]; then

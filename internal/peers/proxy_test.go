@@ -5,6 +5,7 @@ package peers_test
 import (
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -42,6 +43,7 @@ func newProxy(t *testing.T, upstream, fault string, every int64) *proxy {
 		ModifyResponse: func(resp *http.Response) error { p.answer(resp); return nil },
 		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 		FlushInterval:  -1,
+		ErrorLog:       log.New(io.Discard, "", 0),
 	}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v2/" && p.refuse(w) {

@@ -43,10 +43,17 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Wrap gives err an operation and a place; nil stays nil.
+// Wrap gives err an operation and a place; nil stays nil. A place that err
+// begins with already is not said twice.
 func Wrap(op, place string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if e, ok := err.(*Error); ok && e.Place == place && (op == "" || e.Op == "" || e.Op == op) {
+		if op == "" {
+			return err
+		}
+		err = e.Err
 	}
 	return &Error{Op: op, Place: place, Err: err}
 }

@@ -5,65 +5,71 @@ package oci
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 )
 
-// FilterIndex takes entries out of an index. Every byte of what stays is kept,
-// so that unknown members and their order survive; the result is a new index
-// with a digest of its own. keep is asked by the position in m.Manifests.
+// FilterIndex takes entries out of an index. Every other byte is kept, so that
+// unknown members, their order and the layout survive; the result is a new
+// index with a digest of its own. keep is asked by the position in m.Manifests.
 func FilterIndex(m *Manifest, keep func(i int) bool) (*Manifest, error) {
-	spans, start, end, err := manifestSpans(m.Raw)
+	if !m.IsIndex() {
+		return nil, Errorf(ErrInvalid, "not an index: it is %s", Quote(m.Descriptor.MediaType))
+	}
+	entries, start, end, err := manifestEntries(m.Raw)
 	if err != nil {
 		return nil, err
 	}
-	var out bytes.Buffer
-	out.Write(m.Raw[:start])
-	for i, s := range spans {
-		if !keep(i) {
-			continue
+	var kept [][]byte
+	for i, e := range entries {
+		if keep(i) {
+			kept = append(kept, e)
 		}
-		if out.Len() > start {
-			out.WriteByte(',')
-		}
-		out.Write(m.Raw[s[0]:s[1]])
 	}
-	out.Write(m.Raw[end:])
-	return ParseManifest(m.Descriptor.MediaType, out.Bytes())
+	raw := slices.Concat(m.Raw[:start], bytes.Join(kept, []byte(",")), m.Raw[end:])
+	return ParseManifest(m.Descriptor.MediaType, raw)
 }
 
-// manifestSpans finds where the entries of the member "manifests" are: from
-// start, after the bracket that opens it, to end, the bracket that closes it.
-func manifestSpans(raw []byte) (spans [][2]int, start, end int, err error) {
+// manifestEntries cuts the array "manifests" at its commas. The first entry
+// begins at start, after the bracket that opens the array, the last one ends
+// at end. Space belongs to the entry before the next comma; what follows the
+// last entry belongs to none.
+func manifestEntries(raw []byte) (entries [][]byte, start, end int, err error) {
+	defer func() {
+		if err != nil {
+			err = Errorf(ErrInvalid, "not an index: %w", err)
+		}
+	}()
 	dec := json.NewDecoder(bytes.NewReader(raw))
-	if _, err = dec.Token(); err != nil {
+	if _, err = dec.Token(); err != nil { // {
 		return nil, 0, 0, err
 	}
-	for dec.More() {
+	var value json.RawMessage
+	for {
 		key, err := dec.Token()
 		if err != nil {
 			return nil, 0, 0, err
 		}
-		var value json.RawMessage
-		if key != "manifests" {
-			if err := dec.Decode(&value); err != nil {
-				return nil, 0, 0, err
-			}
-			continue
+		if key == "manifests" {
+			break
 		}
-		if _, err := dec.Token(); err != nil { // [
+		if err := dec.Decode(&value); err != nil {
 			return nil, 0, 0, err
 		}
-		start = int(dec.InputOffset())
-		for dec.More() {
-			if err := dec.Decode(&value); err != nil {
-				return nil, 0, 0, err
-			}
-			at := int(dec.InputOffset())
-			spans = append(spans, [2]int{at - len(value), at})
-		}
-		if _, err := dec.Token(); err != nil { // ]
-			return nil, 0, 0, err
-		}
-		return spans, start, int(dec.InputOffset()) - 1, nil
 	}
-	return nil, 0, 0, Errorf(ErrInvalid, "not an index: it has no manifests")
+	if _, err = dec.Token(); err != nil { // [
+		return nil, 0, 0, err
+	}
+	start = int(dec.InputOffset())
+	end = start
+	for from := start; dec.More(); from = end + 1 {
+		if err := dec.Decode(&value); err != nil {
+			return nil, 0, 0, err
+		}
+		end = int(dec.InputOffset())
+		if dec.More() {
+			end += bytes.IndexByte(raw[end:], ',')
+		}
+		entries = append(entries, raw[from:end])
+	}
+	return entries, start, end, nil
 }

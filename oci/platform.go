@@ -11,13 +11,12 @@ import "strings"
 func ParsePlatform(s string) (Platform, error) {
 	name, version, hasVersion := strings.Cut(s, ":")
 	parts := strings.Split(strings.ToLower(name), "/")
-	if len(parts) < 2 || len(parts) > 3 || hasVersion && version == "" {
-		return Platform{}, Errorf(ErrInvalid, "platform %s: want os/arch[/variant][:os.version]", Quote(s))
-	}
+	ok := len(parts) == 2 || len(parts) == 3
 	for _, p := range parts {
-		if p == "" || strings.Trim(p, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != "" {
-			return Platform{}, Errorf(ErrInvalid, "platform %s: want os/arch[/variant][:os.version]", Quote(s))
-		}
+		ok = ok && isPlatformPart(p)
+	}
+	if !ok || hasVersion && !isPlatformPart(strings.ToLower(version)) {
+		return Platform{}, Errorf(ErrInvalid, "platform %s: want os/arch[/variant][:os.version]", Quote(s))
 	}
 	p := Platform{OS: parts[0], Architecture: parts[1], OSVersion: version}
 	if len(parts) == 3 {
@@ -27,6 +26,10 @@ func ParsePlatform(s string) (Platform, error) {
 		p.OS = "darwin"
 	}
 	return NormalizePlatform(p), nil
+}
+
+func isPlatformPart(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_.-") == ""
 }
 
 // NormalizePlatform brings architecture and variant into the spelling of the
@@ -59,7 +62,8 @@ func NormalizePlatform(p Platform) Platform {
 }
 
 // FormatPlatform writes a platform as ParsePlatform reads it; "unknown" if it
-// has no os.
+// has no os. What ParsePlatform would not read, as an index can say anything,
+// is quoted.
 func FormatPlatform(p Platform) string {
 	if p.OS == "" {
 		return "unknown"
@@ -70,6 +74,9 @@ func FormatPlatform(p Platform) string {
 	}
 	if p.OSVersion != "" {
 		s += ":" + p.OSVersion
+	}
+	if _, err := ParsePlatform(s); err != nil {
+		return Quote(s)
 	}
 	return s
 }

@@ -99,7 +99,7 @@ func (c *call) newTags() ([]string, error) {
 		return tags, nil
 	}
 	for _, t := range c.at.query["tag"] {
-		if !tagForm.MatchString(t) {
+		if !oci.IsTag(t) {
 			return nil, answer(http.StatusBadRequest, codeTagInvalid, oci.Quote(t)+" cannot be a tag")
 		}
 		tags = append(tags, t)

@@ -36,12 +36,7 @@ type route struct {
 	query  url.Values
 }
 
-// Names of repositories and tags (distribution-spec, "Pulling manifests").
-var (
-	nameForm   = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagForm    = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-	uploadForm = regexp.MustCompile(`^[A-Z2-7]{26}$`)
-)
+var uploadForm = regexp.MustCompile(`^[A-Z2-7]{26}$`)
 
 // parseRoute reads a path from the right, because names have slashes. It never
 // cleans a path: what is not in its normal form is refused.
@@ -107,7 +102,7 @@ func (r *route) setLast(last string) error {
 	case atTags:
 		return nil
 	case atManifest:
-		if tagForm.MatchString(last) {
+		if oci.IsTag(last) {
 			r.tag = last
 			return nil
 		}
@@ -137,7 +132,7 @@ func parseDigest(s string) (oci.Digest, error) {
 // endpoint of another: a/manifests/b could be read as the manifest b of a.
 func checkName(name string) (string, error) {
 	bad := answer(http.StatusBadRequest, codeNameInvalid, oci.Quote(name)+" cannot be the name of a repository")
-	if len(name) > 255 || !nameForm.MatchString(name) {
+	if !oci.IsRepository(name) {
 		return "", bad
 	}
 	if s := name + "/"; strings.Contains(s, "/tags/list/") || strings.Contains(s, "/blobs/uploads/") {

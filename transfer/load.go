@@ -15,18 +15,28 @@ import (
 
 // A root is one graph on its way into a plan: a job's own, or a referrer.
 type root struct {
-	job     *Job
-	image   *Image
-	tag     string // at the destination, "" for none
-	tree    *oci.Tree
-	foreign []oci.Descriptor // layers that stay where their URLs say
-	along   []*root          // referrers that go with it, before its tag
-	done    bool             // nothing to do
+	job      *Job
+	from, to place
+	image    *Image
+	tag      string         // at the destination, "" for none
+	desc     oci.Descriptor // what will be there
+	tree     *oci.Tree
+	foreign  []oci.Descriptor // layers that stay where their URLs say
+	along    []*root          // referrers that go with it, before its tag
+	skip     string           // why nothing has to be done, if so
 }
+
+// Why a step is skipped.
+const (
+	exists    = "exists"
+	unchanged = "unchanged"
+	foreign   = "foreign"
+	kept      = "kept"
+)
 
 // load resolves a job at both ends at the same time and reads its manifests.
 func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
-	r := &root{job: j, tag: j.Tag, image: &Image{From: j.FromRef, To: j.ToRef}}
+	r := &root{job: j, from: locate(j.From), to: locate(j.To), tag: j.Tag, image: &Image{From: j.FromRef, To: j.ToRef}}
 	var have oci.Descriptor
 	var haveErr error
 	var wg sync.WaitGroup
@@ -41,7 +51,7 @@ func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
 	if haveErr != nil && !errors.Is(haveErr, oci.ErrNotFound) {
 		return r, haveErr
 	}
-	r.image.Digest = d.Digest
+	r.desc, r.image.Digest = d, d.Digest
 	if len(l.o.Platforms) > 0 {
 		err = l.narrow(ctx, r, d)
 	} else if have.Digest != d.Digest || l.o.Referrers {
@@ -58,9 +68,9 @@ func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
 		return r, oci.Errorf(oci.ErrInvalid, "it is %s, the destination asks for %s", r.image.Digest, j.Want)
 	}
 	if have.Digest == r.image.Digest {
-		r.image.Unchanged, r.done = true, true
+		r.image.Unchanged, r.skip = true, unchanged
 	} else if l.o.NoClobber && have.Digest != "" {
-		r.image.Kept, r.done = true, true
+		r.image.Kept, r.skip = true, kept
 		return r, nil
 	}
 	if l.o.Referrers {
@@ -96,6 +106,9 @@ func (l *loader) narrow(ctx context.Context, r *root, d oci.Descriptor) error {
 		r.tree, err = oci.Graph{Root: d, Source: r.job.From}.Load(ctx, nil)
 		return err
 	}
+	if len(top.Raw) <= oci.MaxData {
+		d.Data = top.Raw // read once is enough
+	}
 	keep, err := choose(top, l.o.Platforms)
 	if err != nil {
 		return err
@@ -118,6 +131,7 @@ func (l *loader) narrow(ctx context.Context, r *root, d oci.Descriptor) error {
 		return err
 	}
 	r.tree.Manifests[len(r.tree.Manifests)-1] = small
+	r.desc = small.Descriptor
 	r.image.New, r.image.Source, r.image.Digest = true, d.Digest, small.Descriptor.Digest
 	return nil
 }
@@ -172,8 +186,12 @@ func (l *loader) checkImage(ctx context.Context, src oci.Source, m *oci.Manifest
 			return oci.Errorf(oci.ErrInvalid, "config %s: %w", m.Config.Digest, err)
 		}
 	}
-	if !slices.ContainsFunc(l.o.Platforms, func(p oci.Platform) bool { return oci.MatchPlatform(p, have) }) {
-		return oci.Errorf(oci.ErrNotFound, "image is for %s, not for %s", oci.FormatPlatform(have), oci.FormatPlatform(l.o.Platforms[0]))
+	var want []string
+	for _, p := range l.o.Platforms {
+		if oci.MatchPlatform(p, have) {
+			return nil
+		}
+		want = append(want, oci.FormatPlatform(p))
 	}
-	return nil
+	return oci.Errorf(oci.ErrNotFound, "image is for %s, not for %s", oci.FormatPlatform(have), strings.Join(want, ", "))
 }

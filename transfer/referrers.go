@@ -4,8 +4,11 @@ package transfer
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dray-tools/dray/oci"
 )
@@ -15,7 +18,7 @@ import (
 type loader struct {
 	o    Options
 	mu   sync.Mutex
-	tags map[oci.Source]*tagList
+	tags map[place]*tagList
 }
 
 type tagList struct {
@@ -25,78 +28,124 @@ type tagList struct {
 }
 
 // The suffixes by which cosign names what it keeps beside an image.
-var companions = []string{".sig", ".att", ".sbom"}
+var suffixes = []string{".sig", ".att", ".sbom"}
 
-// referrers adds to a root what refers to its manifests, and what refers to
-// that, each once. A new index has nothing that refers to it yet.
-func (l *loader) referrers(ctx context.Context, r *root) error {
-	seen := map[oci.Digest]bool{}
-	queue := append([]*oci.Manifest(nil), r.tree.Manifests...)
-	for _, m := range queue {
-		seen[m.Descriptor.Digest] = true
-	}
-	if r.image.New {
-		queue = queue[:len(queue)-1]
-	}
-	for nodes := 0; len(queue) > 0; {
-		m := queue[0]
-		queue = queue[1:]
-		found, err := l.about(ctx, r.job, m.Descriptor)
-		if err != nil {
-			return err
-		}
-		for _, f := range found {
-			if seen[f.d.Digest] && f.tag == "" {
-				continue
-			}
-			seen[f.d.Digest] = true
-			tree, err := oci.Graph{Root: f.d, Source: r.job.From}.Load(ctx, nil)
-			if err != nil {
-				return oci.Wrap("referrer", string(f.d.Digest), err)
-			}
-			if nodes += len(tree.Manifests) + len(tree.Blobs); nodes > oci.MaxNodes {
-				return oci.Errorf(oci.ErrInvalid, "%s has referrers with more than %d parts", r.image.Digest, oci.MaxNodes)
-			}
-			a := &root{job: r.job, tag: f.tag, tree: tree, image: r.image}
-			a.dropForeign(l.o.Foreign)
-			r.along = append(r.along, a)
-			queue = append(queue, tree.Root())
-		}
-	}
-	return nil
-}
-
+// A companion is a manifest that refers to another one: by its subject, or by
+// its tag.
 type companion struct {
 	d   oci.Descriptor
 	tag string
 }
 
-// about finds what refers to one manifest, in the API form and in the tag form.
-func (l *loader) about(ctx context.Context, j *Job, d oci.Descriptor) ([]companion, error) {
-	var out []companion
-	if ref, ok := oci.As[oci.Referrer](j.From); ok {
-		for x, err := range ref.Referrers(ctx, d, "") {
-			if err != nil {
-				return nil, err
+// referrers adds to a root what refers to its manifests, and what refers to
+// that, each once. A new index has nothing that refers to it yet.
+func (l *loader) referrers(ctx context.Context, r *root) error {
+	known := map[oci.Digest]bool{r.desc.Digest: r.image.New}
+	var level []oci.Descriptor // what has not been asked about
+	found := func(t *oci.Tree) {
+		for _, m := range t.Manifests {
+			if !known[m.Descriptor.Digest] {
+				known[m.Descriptor.Digest] = true
+				level = append(level, m.Descriptor)
 			}
-			out = append(out, companion{d: x})
 		}
 	}
+	found(r.tree)
+	var nodes atomic.Int64
+	for picked := map[oci.Digest]bool{}; len(level) > 0; {
+		list, err := l.about(ctx, r.job, level)
+		if err != nil {
+			return err
+		}
+		list = slices.DeleteFunc(list, func(c companion) bool {
+			again := known[c.d.Digest] || picked[c.d.Digest]
+			picked[c.d.Digest] = true
+			return again && c.tag == ""
+		})
+		level = nil
+		along := make([]*root, len(list))
+		err = oci.Parallel(ctx, len(list), func(ctx context.Context, i int) (err error) {
+			along[i], err = l.companion(ctx, r, list[i], &nodes)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, a := range along {
+			found(a.tree)
+		}
+		r.along = append(r.along, along...)
+	}
+	return nil
+}
+
+// companion reads the graph of what comes along with a root, and looks up what
+// its tag means at the destination.
+func (l *loader) companion(ctx context.Context, r *root, c companion, nodes *atomic.Int64) (*root, error) {
+	a := &root{job: r.job, from: r.from, to: r.to, image: r.image, tag: c.tag, desc: c.d}
+	var err error
+	if a.tree, err = (oci.Graph{Root: c.d, Source: r.job.From}).Load(ctx, nil); err != nil {
+		return nil, oci.Wrap("referrer", string(c.d.Digest), err)
+	}
+	if nodes.Add(int64(len(a.tree.Manifests)+len(a.tree.Blobs))) > oci.MaxNodes {
+		return nil, oci.Errorf(oci.ErrInvalid, "%s has referrers with more than %d parts", r.image.Digest, oci.MaxNodes)
+	}
+	a.dropForeign(l.o.Foreign)
+	if c.tag == "" {
+		return a, nil
+	}
+	have, err := r.job.To.Resolve(ctx, c.tag)
+	switch {
+	case errors.Is(err, oci.ErrNotFound):
+		return a, nil
+	case have.Digest == c.d.Digest:
+		a.skip = unchanged
+	case l.o.NoClobber:
+		a.skip = kept
+	}
+	return a, err
+}
+
+// about finds what refers to some manifests, in the API form and in the tag
+// form.
+func (l *loader) about(ctx context.Context, j *Job, list []oci.Descriptor) ([]companion, error) {
 	tags, err := l.tagsOf(ctx, j.From)
 	if err != nil {
 		return nil, err
 	}
+	found := make([][]companion, len(list))
+	err = oci.Parallel(ctx, len(list), func(ctx context.Context, i int) (err error) {
+		found[i], err = l.aboutOne(ctx, j, list[i], tags)
+		return err
+	})
+	return slices.Concat(found...), err
+}
+
+func (l *loader) aboutOne(ctx context.Context, j *Job, d oci.Descriptor, tags map[string]bool) (out []companion, err error) {
+	if ref, ok := oci.As[oci.Referrer](j.From); ok {
+		for x, err := range ref.Referrers(ctx, d, "") {
+			if errors.Is(err, oci.ErrUnsupported) {
+				break
+			}
+			if err != nil {
+				return nil, err
+			}
+			if out = append(out, companion{d: x}); len(out) > oci.MaxNodes {
+				return nil, oci.Errorf(oci.ErrInvalid, "%s has more than %d referrers", d.Digest, oci.MaxNodes)
+			}
+		}
+	}
 	alg, hex, _ := strings.Cut(string(d.Digest), ":")
-	for _, suffix := range companions {
-		name := alg + "-" + hex + suffix
-		if !tags[name] {
+	for _, suffix := range suffixes {
+		tag := alg + "-" + hex + suffix
+		if !tags[tag] {
 			continue
 		}
-		x, err := j.From.Resolve(ctx, name)
+		x, err := j.From.Resolve(ctx, tag)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, companion{d: x, tag: name})
+		out = append(out, companion{d: x, tag: tag})
 	}
 	return out, nil
 }
@@ -107,21 +156,23 @@ func (l *loader) tagsOf(ctx context.Context, s oci.Source) (map[string]bool, err
 	if !ok {
 		return nil, nil
 	}
+	at := locate(s)
 	l.mu.Lock()
-	t := l.tags[s]
+	t := l.tags[at]
 	if t == nil {
-		t = &tagList{}
-		l.tags[s] = t
+		t = &tagList{set: map[string]bool{}}
+		l.tags[at] = t
 	}
 	l.mu.Unlock()
 	t.once.Do(func() {
-		t.set = map[string]bool{}
-		for name, err := range lister.Tags(ctx) {
-			if err != nil {
+		for tag, err := range lister.Tags(ctx) {
+			if err != nil && !errors.Is(err, oci.ErrUnsupported) {
 				t.err = err
+			}
+			if err != nil {
 				return
 			}
-			t.set[name] = true
+			t.set[tag] = true
 		}
 	})
 	return t.set, t.err

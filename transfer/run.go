@@ -12,10 +12,13 @@ import (
 
 const corruptAttempts = 8 // of one blob whose bytes arrive wrong
 
-// Run does what the plan says. It returns the first error, or with KeepGoing
+// Run does what the plan says, once. It returns the first error, or with KeepGoing
 // all of them; Image.Err tells them apart. A run that was cut short can be
 // planned and run again: what is done is found done.
 func (p *Plan) Run(ctx context.Context) error {
+	if p.ran.Swap(true) {
+		return oci.Errorf(oci.ErrInvalid, "plan has been run already")
+	}
 	jobs := p.o.Jobs
 	if jobs <= 0 {
 		jobs = 16
@@ -69,6 +72,9 @@ func (p *Plan) putBlob(ctx context.Context, t *task) (oci.How, error) {
 			p.tell(Event{Kind: Bytes, Step: t.step, N: n})
 		})
 		how, err := t.job.To.Put(ctx, b, t.from...)
+		if err == nil && how == oci.Existed && t.wrong {
+			return how, oci.Errorf(oci.ErrCorrupt, "%s does not have the %d bytes that its manifest says", t.blob.Digest, t.blob.Size)
+		}
 		if !errors.Is(err, oci.ErrCorrupt) || try == corruptAttempts || ctx.Err() != nil {
 			return how, err
 		}
@@ -89,7 +95,10 @@ func (p *Plan) putManifest(ctx context.Context, t *task) error {
 	if !errors.Is(err, oci.ErrNotFound) {
 		return err
 	}
-	if err := p.refill(ctx, t, t.manifest); err != nil {
+	p.filling.Lock() // one after the other, as images share what is missing
+	err = p.refill(ctx, t, t.manifest)
+	p.filling.Unlock()
+	if err != nil {
 		return err
 	}
 	return put()
@@ -101,7 +110,7 @@ func (p *Plan) refill(ctx context.Context, t *task, m *oci.Manifest) error {
 		if oci.IsForeign(d) && !p.o.Foreign {
 			continue
 		}
-		if m.IsIndex() && oci.IsManifest(d.MediaType) {
+		if oci.IsManifest(d.MediaType) {
 			child, err := oci.Fetch(ctx, t.job.From, d)
 			if err != nil {
 				return err
@@ -114,7 +123,7 @@ func (p *Plan) refill(ctx context.Context, t *task, m *oci.Manifest) error {
 			}
 			continue
 		}
-		if _, err := t.job.To.Put(ctx, oci.From(t.job.From, d)); err != nil {
+		if _, err := p.putBlob(ctx, &task{step: t.step, job: t.job, blob: d}); err != nil {
 			return err
 		}
 	}

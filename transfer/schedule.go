@@ -13,9 +13,9 @@ import (
 
 // A task is a step that has work in it.
 type task struct {
-	step  *Step
-	image *Image
-	job   *Job
+	step   *Step
+	images []*Image // that fail with it
+	job    *Job
 
 	manifest *oci.Manifest  // a manifest to be put, or
 	tag      string         // and tagged
@@ -23,6 +23,7 @@ type task struct {
 	from     []string       // repositories to mount it from
 	size     int64
 	large    bool
+	wrong    bool // the destination has the blob with another size
 
 	wait int    // tasks that have not ended
 	next []edge // tasks that wait for this one
@@ -40,16 +41,23 @@ func (t *task) needs(u *task) { t.link(u, true) }
 // after makes t wait for u, whatever comes of it.
 func (t *task) after(u *task) { t.link(u, false) }
 
+// share notes that one more image depends on t.
+func (t *task) share(i *Image) {
+	if t.images[len(t.images)-1] != i {
+		t.images = append(t.images, i)
+	}
+}
+
 func (t *task) link(u *task, hard bool) {
-	if u != nil && u != t {
+	if t != nil && u != nil && u != t {
 		u.next = append(u.next, edge{t, hard})
 		t.wait++
 	}
 }
 
 const (
-	smallBlob  = 1 << 20 // bytes; below, a transfer costs its round trips
-	smallSlots = 64      // small tasks at a time from or to a host
+	smallBlob = 1 << 20 // bytes; below, a transfer costs its round trips
+	smallJobs = 4       // small tasks for each large one at a time, from or to a host
 )
 
 // A lane holds the tasks that use the same hosts in the same way.
@@ -138,9 +146,9 @@ func (s *scheduler) ready(t *task) {
 func (s *scheduler) dispatch(ctx context.Context) {
 	for _, l := range s.order {
 		q := s.lanes[l]
-		limit := smallSlots
-		if l.large {
-			limit = s.jobs
+		limit := s.jobs
+		if !l.large {
+			limit *= smallJobs
 		}
 		from, to := slot{"from " + l.from, l.large}, slot{"to " + l.to, l.large}
 		for q.Len() > 0 && s.busy[from] < limit && s.busy[to] < limit {
@@ -171,8 +179,8 @@ func (s *scheduler) ended(t *task, err error) {
 	for len(stack) > 0 {
 		t, stack = stack[len(stack)-1], stack[:len(stack)-1]
 		if t.err != nil {
-			if t.image.Err == nil {
-				t.image.Err = t.err
+			for _, i := range t.images {
+				i.Err = cmp.Or(i.Err, t.err)
 			}
 			if !s.keepGoing {
 				s.cancel(t.err)

@@ -8,6 +8,8 @@
 package transfer
 
 import (
+	"math"
+	"sync"
 	"sync/atomic"
 
 	"github.com/dray-tools/dray/oci"
@@ -15,8 +17,8 @@ import (
 
 // A Job is one image, index or artifact to be copied.
 type Job struct {
-	From oci.Source
-	Name string // what to resolve at From: a tag or a digest
+	From oci.Source // comparable, as To
+	Name string     // what to resolve at From: a tag or a digest
 	To   oci.Store
 	Tag  string     // what it will be called at To; "": by its digest alone
 	Want oci.Digest // what it must be; "": anything
@@ -36,12 +38,13 @@ type Options struct {
 	Referrers bool
 	// NoClobber leaves a tag that exists with other content alone; see Image.Kept.
 	NoClobber bool
-	// Foreign copies layers that are meant to be fetched from their URLs too.
+	// Foreign copies layers that are meant to be fetched from their URLs too,
+	// with the manifests that are not at the destination yet.
 	Foreign bool
 	// KeepGoing does the other jobs when one fails.
 	KeepGoing bool
-	// Jobs is the number of blobs that move at a time from or to one host;
-	// 0: 16.
+	// Jobs is the number of large blobs (of 1 MiB and more) that move at a time
+	// from or to one host, next to four times as many small requests; 0: 16.
 	Jobs int
 	// Progress is told of every step that begins, moves bytes or ends. It is
 	// called by many goroutines and must not block.
@@ -69,8 +72,6 @@ type Step struct {
 	From      string     `json:"from,omitempty"` // of a mount: the repository
 	Name      string     `json:"name,omitempty"` // of a tag
 	Why       string     `json:"why,omitempty"`  // of a skip: "exists", "unchanged", "foreign", "kept"
-
-	task *task
 }
 
 // An Image is one root of a plan: a job's own, or one that came along with it.
@@ -109,9 +110,11 @@ type Plan struct {
 	Images []*Image `json:"images"`
 	Steps  []*Step  `json:"steps"`
 
-	o     Options
-	tasks []*task
-	moved atomic.Int64
+	o       Options
+	tasks   []*task
+	ran     atomic.Bool
+	filling sync.Mutex
+	moved   atomic.Int64
 }
 
 // Totals adds up the plan.
@@ -126,16 +129,26 @@ func (p *Plan) Totals() Totals {
 		switch s.Op {
 		case Skip:
 			t.Skipped++
-			t.Saved += s.Size
+			if s.Why == exists || s.Why == unchanged {
+				t.Saved = add(t.Saved, s.Size)
+			}
 		case Mount:
 			t.Mounted++
-			t.Saved += s.Size
+			t.Saved = add(t.Saved, s.Size)
 		default:
 			t.Put++
-			t.Bytes += s.Size
+			t.Bytes = add(t.Bytes, s.Size)
 		}
 	}
 	return t
+}
+
+// add stops at the largest number: sizes are claims until the bytes are there.
+func add(a, b int64) int64 {
+	if b > math.MaxInt64-a {
+		return math.MaxInt64
+	}
+	return a + b
 }
 
 // Moved is the number of bytes of blobs that Run has sent so far.

@@ -251,7 +251,7 @@ func (l *Dir) checkName(name string) error {
 		return oci.Errorf(oci.ErrInvalid, "name %s: want a tag or a reference", oci.Quote(name))
 	case digest == nil:
 		return oci.Errorf(oci.ErrInvalid, "name %s is a digest", oci.Quote(name))
-	case l.tree != nil && !isTag(name):
+	case l.tree != nil && !oci.IsTag(name):
 		return oci.Errorf(oci.ErrInvalid, "name %s is not a tag", oci.Quote(name))
 	}
 	return nil

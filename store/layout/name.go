@@ -7,7 +7,6 @@ import (
 	"errors"
 	"iter"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -21,10 +20,6 @@ const (
 	containerdName = "io.containerd.image.name" // the full reference beside a bare tag
 	haulerKind     = "kind"                     // tells an image from its signatures, which have the same name
 )
-
-var tagForm = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`) // distribution-spec, "Pulling manifests"
-
-func isTag(s string) bool { return tagForm.MatchString(s) }
 
 // names are what the entry is called, the reference name first.
 func (e *entry) names() []string {
@@ -236,7 +231,7 @@ func (l *Dir) list(ctx context.Context, of func(*entry) []string) iter.Seq2[stri
 		}
 		slices.Sort(names)
 		for _, n := range slices.Compact(names) {
-			if l.tree != nil && !isTag(n) {
+			if l.tree != nil && !oci.IsTag(n) {
 				continue
 			}
 			if err := ctx.Err(); err != nil {

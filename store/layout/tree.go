@@ -56,11 +56,6 @@ type tree struct {
 // their files.
 const maxOpen = 4096
 
-// nameForm is that of repositories (distribution-spec, "Pulling manifests").
-var nameForm = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
-
-func isRepository(name string) bool { return len(name) <= 255 && nameForm.MatchString(name) }
-
 // reserved are the components that cannot be directories as they are.
 var reserved = regexp.MustCompile(`^(blobs|ingest|index\.json|oci-layout|(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?)$`)
 
@@ -81,7 +76,7 @@ func pathName(rel string) (string, bool) {
 		parts[i] = strings.TrimPrefix(p, "~")
 	}
 	name := strings.Join(parts, "/")
-	return name, isRepository(name) && namePath(name) == rel
+	return name, oci.IsRepository(name) && namePath(name) == rel
 }
 
 // single reports whether the directory is one layout.
@@ -97,7 +92,7 @@ func (t *tree) Repository(ctx context.Context, name string) (oci.Store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !isRepository(name) {
+	if !oci.IsRepository(name) {
 		return nil, oci.Errorf(oci.ErrInvalid, "%s cannot be the name of a repository", oci.Quote(name))
 	}
 	if t.single() {
@@ -196,7 +191,7 @@ func (l *Dir) mount(ctx context.Context, root *os.Root, d oci.Descriptor, from [
 		return false
 	}
 	for _, name := range from {
-		if !isRepository(name) || name == l.name {
+		if !oci.IsRepository(name) || name == l.name {
 			continue
 		}
 		other := l.tree.repository(name)

@@ -28,7 +28,7 @@ type view struct {
 // home is the repository of what does not say where it belongs.
 func (l *Dir) home() string {
 	name := strings.ToLower(filepath.Base(l.place.String()))
-	if !isRepository(name) {
+	if !oci.IsRepository(name) {
 		return "image"
 	}
 	return name
@@ -62,7 +62,7 @@ func (l *Dir) repositories(ctx context.Context) iter.Seq2[string, error] {
 		if repo == "" {
 			return []string{l.home()}
 		}
-		if repo = shortRepository(repo); isRepository(repo) {
+		if repo = shortRepository(repo); oci.IsRepository(repo) {
 			return []string{repo}
 		}
 		return nil
@@ -124,7 +124,7 @@ func (v *view) Resolve(ctx context.Context, name string) (oci.Descriptor, error)
 // name is what a tag of this repository is called in the layout: as its other
 // tags are.
 func (v *view) name(ctx context.Context, tag string) (string, error) {
-	if !isTag(tag) {
+	if !oci.IsTag(tag) {
 		return "", oci.Errorf(oci.ErrInvalid, "%s is not a tag", oci.Quote(tag))
 	}
 	root, err := v.reading(ctx)
@@ -190,7 +190,7 @@ func (v *view) Tags(ctx context.Context) iter.Seq2[string, error] {
 			}
 			return nil
 		}) {
-			if err == nil && !isTag(tag) {
+			if err == nil && !oci.IsTag(tag) {
 				continue
 			}
 			if !yield(tag, err) || err != nil {

@@ -8,7 +8,6 @@ import (
 	"context"
 	"iter"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"sync"
@@ -55,12 +54,6 @@ func New() *Catalog {
 	}
 }
 
-// Names of repositories and tags (distribution-spec, "Pulling manifests").
-var (
-	nameForm = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagForm  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-)
-
 // Repository opens a repository, which comes into being with the first Put.
 // The store is also an oci.Lister, Referrer, Deleter, Untagger, Ranger,
 // Publisher and Locator. ErrInvalid if the name is not one of the
@@ -69,7 +62,7 @@ func (c *Catalog) Repository(ctx context.Context, name string) (oci.Store, error
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if len(name) > 255 || !nameForm.MatchString(name) {
+	if !oci.IsRepository(name) {
 		return nil, oci.Errorf(oci.ErrInvalid, "%s cannot be the name of a repository", oci.Quote(name))
 	}
 	return &repository{c, name}, nil

@@ -225,7 +225,7 @@ func (r *repository) Tag(ctx context.Context, name string, d oci.Descriptor) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !tagForm.MatchString(name) {
+	if !oci.IsTag(name) {
 		return oci.Errorf(oci.ErrInvalid, "%s cannot be a tag", oci.Quote(name))
 	}
 	r.c.mu.Lock()
@@ -241,7 +241,7 @@ func (r *repository) Tag(ctx context.Context, name string, d oci.Descriptor) err
 // Publish implements oci.Publisher.
 func (r *repository) Publish(ctx context.Context, manifest oci.Blob, names ...string) error {
 	for _, name := range names {
-		if !tagForm.MatchString(name) {
+		if !oci.IsTag(name) {
 			return oci.Errorf(oci.ErrInvalid, "%s cannot be a tag", oci.Quote(name))
 		}
 	}
@@ -355,7 +355,7 @@ func (r *repository) missing(what string) error {
 
 // printable shows names and digests as they are and escapes anything else.
 func printable(s string) string {
-	if tagForm.MatchString(s) {
+	if oci.IsTag(s) {
 		return s
 	}
 	if _, err := oci.ParseDigest(s); err == nil {

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package transfer
+
+import (
+	"context"
+	"errors"
+
+	"github.com/dray-tools/dray/oci"
+)
+
+// A place is a repository, comparable. Stores that cannot tell where they are
+// are places of their own.
+type place struct {
+	host, repo string
+	store      any
+}
+
+func locate(s any) place {
+	if l, ok := oci.As[oci.Locator](s); ok {
+		if host, repo := l.Locate(); host != "" {
+			return place{host: host, repo: repo}
+		}
+	}
+	return place{store: s}
+}
+
+// A spot is content in a repository. The manifest and the blob of one digest
+// are two things there: having one does not mean having the other.
+type spot struct {
+	at       place
+	d        oci.Digest
+	manifest bool
+}
+
+// spot is where content of a graph comes to be.
+func (r *root) spot(d oci.Descriptor) spot {
+	return spot{r.to, d.Digest, oci.IsManifest(d.MediaType)}
+}
+
+// A hostBlob is a blob anywhere on a host.
+type hostBlob struct {
+	host string
+	d    oci.Digest
+}
+
+// ask finds out what is at the destinations: first the manifests, whose
+// presence answers for the blobs below them, then the blobs of those that are
+// missing.
+func (p *planner) ask(ctx context.Context, roots []*root) error {
+	err := p.stat(ctx, roots, func(r *root) (all []oci.Descriptor) {
+		for _, m := range r.tree.Manifests {
+			all = append(all, m.Descriptor)
+		}
+		return all
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range graphs(roots) {
+		for _, m := range r.tree.Manifests {
+			p.below(r, m)
+		}
+	}
+	first := map[hostBlob]place{}
+	return p.stat(ctx, roots, func(r *root) []oci.Descriptor { return p.open(r, first) })
+}
+
+// A question is whether a destination has something, and who wants to know.
+type question struct {
+	spot
+	desc oci.Descriptor
+	to   oci.Store
+	by   []*root
+
+	has   bool
+	wrong bool // it is there with another size
+	err   error
+}
+
+// stat asks the destinations for what each graph of the roots wants to know,
+// each thing once. With KeepGoing an error ends only the images that asked.
+func (p *planner) stat(ctx context.Context, roots []*root, what func(*root) []oci.Descriptor) error {
+	var list []*question
+	at := map[spot]*question{}
+	for _, r := range graphs(roots) {
+		for _, d := range what(r) {
+			s := r.spot(d)
+			if at[s] == nil {
+				at[s] = &question{spot: s, desc: d, to: r.job.To}
+				list = append(list, at[s])
+			}
+			at[s].by = append(at[s].by, r)
+		}
+	}
+	err := oci.Parallel(ctx, len(list), func(ctx context.Context, i int) error {
+		if list[i].err = list[i].ask(ctx); p.plan.o.KeepGoing && ctx.Err() == nil {
+			return nil
+		}
+		return list[i].err
+	})
+	if err != nil {
+		return err
+	}
+	for _, q := range list {
+		p.wrong[q.spot] = q.wrong
+		if q.has {
+			p.found(q.spot)
+		}
+		for _, r := range q.by {
+			if q.err != nil && r.image.Err == nil {
+				r.image.Err = oci.Wrap("", r.job.FromRef, q.err)
+			}
+		}
+	}
+	return nil
+}
+
+func (q *question) ask(ctx context.Context) error {
+	have, err := q.to.Stat(ctx, q.desc)
+	switch {
+	case errors.Is(err, oci.ErrNotFound):
+	case errors.Is(err, oci.ErrCorrupt), err == nil && have.Size != q.desc.Size:
+		q.wrong = true
+	case err != nil:
+		return err
+	default:
+		q.has = true
+	}
+	return nil
+}
+
+// found notes that a destination has something.
+func (p *planner) found(s spot) {
+	p.has[s] = true
+	key := hostBlob{s.at.host, s.d}
+	if !s.manifest && (p.seenAt[key] == "" || s.at.repo < p.seenAt[key]) {
+		p.seenAt[key] = s.at.repo
+	}
+}
+
+// below notes the blobs of a manifest that is at the destination: they are
+// there too, for other images to use.
+func (p *planner) below(r *root, m *oci.Manifest) {
+	if !p.has[r.spot(m.Descriptor)] {
+		return
+	}
+	for _, d := range m.Children() {
+		if !oci.IsManifest(d.MediaType) && !oci.IsForeign(d) {
+			p.found(r.spot(d))
+		}
+	}
+}
+
+// graphs are what the roots and what comes along with them have to move.
+func graphs(roots []*root) (all []*root) {
+	for _, r := range roots {
+		if r.image.Err != nil {
+			continue
+		}
+		for _, g := range append(r.along, r) {
+			if g.skip == "" {
+				all = append(all, g)
+			}
+		}
+	}
+	return all
+}
+
+// missing lists the blobs of manifests that the destination does not have.
+func (p *planner) missing(r *root) (out []oci.Descriptor) {
+	needed := map[oci.Digest]bool{}
+	for _, m := range r.tree.Manifests {
+		if p.has[r.spot(m.Descriptor)] {
+			continue
+		}
+		for _, d := range m.Children() {
+			needed[d.Digest] = true
+		}
+	}
+	for _, d := range r.tree.Blobs {
+		if needed[d.Digest] {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// open lists those of the missing blobs that are worth a question. A blob that
+// another repository of the host has, or will get before, is not: the mount is
+// its own probe. first notes which repository of a host was asked for a blob.
+func (p *planner) open(r *root, first map[hostBlob]place) (out []oci.Descriptor) {
+	for _, d := range p.missing(r) {
+		key := hostBlob{r.to.host, d.Digest}
+		asked, ok := first[key]
+		elsewhere := r.siblings() || ok && asked != r.to || p.seenAt[key] != ""
+		if p.has[r.spot(d)] || r.to.host != "" && elsewhere {
+			continue
+		}
+		first[key] = r.to
+		out = append(out, d)
+	}
+	return out
+}
+
+// siblings reports whether the graph moves between repositories of one host.
+func (r *root) siblings() bool { return r.from.host == r.to.host && r.to.host != "" && r.from != r.to }

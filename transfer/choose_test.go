@@ -3,7 +3,9 @@
 package transfer_test
 
 import (
+	"context"
 	"fmt"
+	"iter"
 	"strings"
 	"testing"
 
@@ -208,8 +210,47 @@ func TestReferrersOfANewIndex(t *testing.T) {
 	for _, name := range []string{"one", "two", "three"} {
 		push(t, src, world.Fixture(name))
 	}
-	must(t, transfer.Options{Referrers: true, Platforms: platforms(t, "linux/arm64")}, job(src, "v1", strict{dst, t}, "v1"))
+	p := must(t, transfer.Options{Referrers: true, Platforms: platforms(t, "linux/arm64")}, job(src, "v1", strict{dst, t}, "v1"))
 	wantSame(t, dst, world.Fixture("two"))
 	wantAbsent(t, dst, world.Fixture("one").Root)
+	if len(p.Images[0].Notes) != 1 {
+		t.Errorf("notes: %q", p.Images[0].Notes)
+	}
 	wantAbsent(t, dst, world.Fixture("three").Root)
+}
+
+// A fallback tag can list what has been deleted since. That is said, and does
+// not stop the copy.
+func TestReferrerThatIsGone(t *testing.T) {
+	t.Parallel()
+	world := ocitest.Symbols(t, "a = layer 9\nimg = image a\nnote = blob x\nsbom = artifact note type=x/y subject=img\nsig = artifact note type=x/z subject=img")
+	src, dst := stocked(t, world.Fixture("img")), repo(t, mem.New(), "dst")
+	push(t, src, world.Fixture("sig"))
+	p := must(t, transfer.Options{Referrers: true}, job(stale{src, world.Fixture("sbom").Root}, "v1", strict{dst, t}, "v1"))
+	wantSame(t, dst, world.Fixture("sig"))
+	if notes := p.Images[0].Notes; len(notes) != 1 || !strings.Contains(notes[0], string(world.Fixture("sbom").Root.Digest)) {
+		t.Errorf("notes: %q", notes)
+	}
+}
+
+// stale lists a referrer that is not there.
+type stale struct {
+	oci.Store
+	gone oci.Descriptor
+}
+
+func (s stale) Unwrap() any { return s.Store }
+
+func (s stale) Referrers(ctx context.Context, d oci.Descriptor, kind string) iter.Seq2[oci.Descriptor, error] {
+	return func(yield func(oci.Descriptor, error) bool) {
+		r, _ := oci.As[oci.Referrer](s.Store)
+		for x, err := range r.Referrers(ctx, d, kind) {
+			if !yield(x, err) {
+				return
+			}
+		}
+		if d.Digest != s.gone.Digest {
+			yield(s.gone, nil)
+		}
+	}
 }

@@ -71,20 +71,35 @@ func (l *loader) referrers(ctx context.Context, r *root) error {
 		if err != nil {
 			return err
 		}
-		for _, a := range along {
+		for i, a := range along {
+			if a == nil {
+				r.image.Notes = append(r.image.Notes, "referrer "+string(list[i].d.Digest)+" is listed but not there: left out")
+				continue
+			}
 			found(a.tree)
+			r.along = append(r.along, a)
 		}
-		r.along = append(r.along, along...)
+	}
+	if r.image.New {
+		r.image.Notes = append(r.image.Notes, "what refers to the whole index is left out: the smaller index is another one")
 	}
 	return nil
 }
 
 // companion reads the graph of what comes along with a root, and looks up what
-// its tag means at the destination.
+// its tag means at the destination. It is nil if the source lists it but does
+// not have it, as a stale fallback tag does.
 func (l *loader) companion(ctx context.Context, r *root, c companion, nodes *atomic.Int64) (*root, error) {
 	a := &root{job: r.job, from: r.from, to: r.to, image: r.image, tag: c.tag, desc: c.d}
 	var err error
-	if a.tree, err = (oci.Graph{Root: c.d, Source: r.job.From}).Load(ctx, nil); err != nil {
+	a.tree, err = oci.Graph{Root: c.d, Source: r.job.From}.Load(ctx, nil)
+	if errors.Is(err, oci.ErrNotFound) {
+		_, err := r.job.From.Stat(ctx, c.d)
+		if errors.Is(err, oci.ErrNotFound) {
+			return nil, nil
+		}
+	}
+	if err != nil {
 		return nil, oci.Wrap("referrer", string(c.d.Digest), err)
 	}
 	if nodes.Add(int64(len(a.tree.Manifests)+len(a.tree.Blobs))) > oci.MaxNodes {

@@ -90,6 +90,8 @@ type Image struct {
 	// Kept: the destination has something else under this name, and NoClobber
 	// says to leave it.
 	Kept bool `json:"kept,omitempty"`
+	// Notes say what was left out or guessed.
+	Notes []string `json:"notes,omitempty"`
 	// Err is why the image could not be planned or copied.
 	Err error `json:"-"`
 }

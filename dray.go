@@ -10,9 +10,11 @@ package dray
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"runtime/debug"
+	"strings"
 
 	"github.com/dray-tools/dray/internal/transport"
 	"github.com/dray-tools/dray/oci"
@@ -121,6 +123,7 @@ func (c *Client) resolve(ctx context.Context, name string, s Side, p *oci.Platfo
 	d, err := st.Resolve(ctx, r.Target())
 	if err == nil && p != nil {
 		d, err = child(ctx, st, d, *p)
+		err = oci.Wrap("", r.String(), err)
 	}
 	return r, st, d, err
 }
@@ -144,7 +147,24 @@ func child(ctx context.Context, s oci.Source, d oci.Descriptor, p oci.Platform) 
 			return x, nil
 		}
 	}
-	return d, oci.Errorf(oci.ErrNotFound, "index has no %s", oci.FormatPlatform(p))
+	return d, oci.Errorf(oci.ErrNotFound, "index has no %s; it has %s", oci.FormatPlatform(p), platforms(m))
+}
+
+// platforms names the platforms of an index, for an error.
+func platforms(m *oci.Manifest) string {
+	var names []string
+	for _, x := range m.Manifests {
+		if x.Platform != nil && x.Platform.OS != "unknown" {
+			names = append(names, oci.FormatPlatform(*x.Platform))
+		}
+	}
+	switch n := len(names); {
+	case n == 0:
+		return "manifests without a platform"
+	case n > 12:
+		names = append(names[:12], fmt.Sprintf("%d more", n-12))
+	}
+	return strings.Join(names, ", ")
 }
 
 // Manifest reads a manifest or index as it is; with a platform, that child's.
@@ -166,7 +186,7 @@ func (c *Client) Config(ctx context.Context, name string, s Side, p *oci.Platfor
 	m, err := oci.Fetch(ctx, st, d)
 	if err == nil && m.IsIndex() {
 		if len(m.Manifests) != 1 {
-			return nil, oci.Errorf(oci.ErrInvalid, "%s is an index: choose one of its platforms", oci.Quote(name))
+			return nil, oci.Errorf(oci.ErrInvalid, "%s: an index has no config: choose one of its platforms: %s", name, platforms(m))
 		}
 		m, err = oci.Fetch(ctx, st, m.Manifests[0])
 	}
@@ -174,7 +194,7 @@ func (c *Client) Config(ctx context.Context, name string, s Side, p *oci.Platfor
 		return nil, err
 	}
 	if m.Config == nil {
-		return nil, oci.Errorf(oci.ErrNotFound, "%s has no config", oci.Quote(name))
+		return nil, oci.Errorf(oci.ErrNotFound, "%s: an artifact without config", name)
 	}
 	return oci.ReadAll(ctx, st, *m.Config, oci.MaxConfig)
 }
@@ -183,7 +203,7 @@ func (c *Client) Config(ctx context.Context, name string, s Side, p *oci.Platfor
 func (c *Client) Blob(ctx context.Context, name string, s Side) (io.ReadCloser, oci.Descriptor, error) {
 	r, err := ref.ParseAny(name)
 	if err == nil && r.Digest == "" {
-		err = oci.Errorf(oci.ErrInvalid, "%s: a blob is named by its digest", oci.Quote(name))
+		err = oci.Errorf(oci.ErrInvalid, "%s: a blob is named by its digest: want REPOSITORY@DIGEST", oci.Quote(name))
 	}
 	if err != nil {
 		return nil, oci.Descriptor{}, err

@@ -17,12 +17,14 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dray-tools/dray"
 	"github.com/dray-tools/dray/internal/credential"
+	"github.com/dray-tools/dray/oci"
 )
 
 // World is what the command sees of the system.
@@ -60,7 +62,7 @@ func Main(args []string, w World) int {
 	return run(ctx, args, w)
 }
 
-var errInterrupted = errors.New("interrupted; run the same command again to go on where it was")
+var errInterrupted = errors.New("interrupted")
 
 // interruptible ends its context at the first interrupt, and the process at
 // the second.
@@ -88,7 +90,7 @@ func run(ctx context.Context, args []string, w World) int {
 	cmd.SetOut(w.Out)
 	cmd.SetErr(w.Err)
 	cmd.SetContext(ctx)
-	err := cmd.Execute()
+	c, err := cmd.ExecuteC()
 	if a.client != nil {
 		a.client.Close()
 	}
@@ -96,7 +98,9 @@ func run(ctx context.Context, args []string, w World) int {
 		return exitDone
 	}
 	if cause := context.Cause(ctx); cause != nil {
-		err = cause
+		if err = cause; c.Name() == "copy" {
+			err = hinted{err, "the same command again goes on where this one stopped"}
+		}
 	}
 	code, hint := explain(err)
 	for _, line := range messages(err) {
@@ -120,26 +124,59 @@ ghcr.io/a/b@sha256:…, docker://…, oci:DIR[:NAME].
 
 Exit codes: 0 done, 1 other, 2 usage or invalid input, 3 not found,
 4 credentials, 5 corrupt, 6 already exists, 7 host busy or unreachable,
-130 interrupted.`,
-		SilenceErrors: true, SilenceUsage: true,
+130 interrupted.
+
+Environment: DRAY_CACHE (where interrupted transfers are kept), DOCKER_CONFIG,
+REGISTRY_AUTH_FILE, HTTPS_PROXY, HTTP_PROXY, NO_PROXY, NO_COLOR.`,
+		Args:          func(c *cobra.Command, list []string) error { return unknown(c, list) },
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.setUp() },
 	}
 	f := cmd.PersistentFlags()
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but results and errors")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log every request (without secrets)")
-	f.StringVar(&a.authFile, "authfile", "", "credentials file (default: what Docker and Podman use)")
-	f.StringVar(&a.certDir, "cert-dir", "", "directory of CA and client certificates (default: certs.d of Docker and Podman)")
-	f.StringSliceVar(&a.trustRealms, "trust-realm", nil, "host of a token service that may see a registry's credentials")
-	f.Float64Var(&a.rate, "rate", 0, "requests a second to each host (default: no limit)")
+	f.StringVar(&a.authFile, "authfile", "", "credentials `FILE` (default: what Docker and Podman use)")
+	f.StringVar(&a.certDir, "cert-dir", "", "`DIR` of CA and client certificates (default: certs.d of Docker and Podman)")
+	f.StringSliceVar(&a.trustRealms, "trust-realm", nil, "`HOST` of a token service that may see a registry's credentials")
+	f.Float64Var(&a.rate, "rate", 0, "requests a second to each host, `N` at most (default: no limit)")
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
-	cmd.AddCommand(a.copyCommand(), a.inspectCommand(), a.manifestCommand(), a.configCommand(), a.blobCommand(),
-		a.digestCommand(), a.lsCommand(), a.catalogCommand(), a.tagCommand(), a.deleteCommand(), a.referrersCommand(),
-		a.loginCommand(), a.logoutCommand(), a.serveCommand(), a.versionCommand())
+	addGroup(cmd, "Move and change:", a.copyCommand(), a.tagCommand(), a.deleteCommand())
+	addGroup(cmd, "Look:", a.inspectCommand(), a.digestCommand(), a.manifestCommand(), a.configCommand(), a.blobCommand(),
+		a.referrersCommand(), a.lsCommand(), a.catalogCommand())
+	addGroup(cmd, "Registries:", a.loginCommand(), a.logoutCommand(), a.serveCommand())
+	addGroup(cmd, "Dray itself:", a.versionCommand(), completionCommand())
+	cmd.SetHelpCommand(helpCommand())
+	cmd.SetHelpCommandGroupID("Dray itself:")
 	return cmd
+}
+
+func helpCommand() *cobra.Command {
+	run := func(c *cobra.Command, list []string) error {
+		about, rest, _ := c.Root().Find(list)
+		if len(rest) > 0 {
+			return unknown(about, rest)
+		}
+		return about.Help()
+	}
+	return &cobra.Command{Use: "help [COMMAND]", Short: "Say more about a command", PersistentPreRunE: noSetUp, RunE: run}
+}
+
+// addGroup adds commands that the help shows together.
+func addGroup(cmd *cobra.Command, title string, list ...*cobra.Command) {
+	cmd.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, c := range list {
+		c.GroupID = title
+	}
+	cmd.AddCommand(list...)
 }
 
 // setUp makes the run's client of flags, files and environment.
 func (a *app) setUp() error {
+	if !(a.rate >= 0) {
+		return usageError{fmt.Errorf("--rate %v: want 0 or more requests a second", a.rate)}
+	}
 	level := slog.LevelWarn
 	switch {
 	case a.verbose:
@@ -171,12 +208,29 @@ func usage(c *cobra.Command, err error) error {
 // args checks the number of arguments, as a usage error.
 func args(least, most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, list []string) error {
-		switch n := len(list); {
-		case n < least:
-			return usage(c, fmt.Errorf("%d arguments, want %s", n, c.Use))
-		case most >= 0 && n > most:
-			return usage(c, fmt.Errorf("%d arguments, want %s", n, c.Use))
+		if n := len(list); n < least || most >= 0 && n > most {
+			return usage(c, wrongCount(c, n))
 		}
 		return nil
 	}
+}
+
+func wrongCount(c *cobra.Command, n int) error {
+	_, want, _ := strings.Cut(c.Use, " ")
+	if want == "" {
+		want = "no arguments"
+	}
+	return fmt.Errorf("%s: want %s, got %s", c.Name(), want, count(n, "argument"))
+}
+
+// unknown is for words that are no command.
+func unknown(c *cobra.Command, list []string) error {
+	if len(list) == 0 {
+		return nil
+	}
+	text := "no command " + oci.Quote(list[0])
+	if near := c.SuggestionsFor(list[0]); len(near) > 0 {
+		text += "; is it " + strings.Join(near, " or ") + "?"
+	}
+	return usage(c, errors.New(text))
 }

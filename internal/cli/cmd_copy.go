@@ -5,6 +5,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -50,15 +51,15 @@ Prints REPOSITORY@DIGEST of each image.`,
 	f := cmd.Flags()
 	f.Var(platformsFlag{&o.Platforms}, "platform", "copy only these platforms of an index, as a smaller index; check that a single image is one of them")
 	f.BoolVar(&o.allTags, "all-tags", false, "copy all tags of the repository FROM to the repository TO")
-	f.StringSliceVar(&o.filter.Include, "include", nil, "with --all-tags: only tags that match PATTERN (1.*) or /REGEXP/")
-	f.StringSliceVar(&o.filter.Exclude, "exclude", nil, "with --all-tags: no tags that match")
-	f.StringVar(&o.filter.Semver, "semver", "", "with --all-tags: only versions in this range (>=1.20 <2)")
-	f.StringVar(&o.fromFile, "from-file", "", "copy the pairs FROM TO of a file, one a line; - for stdin")
+	f.StringSliceVar(&o.filter.Include, "include", nil, "with --all-tags: only tags that match `PATTERN`, as 1.* or /REGEXP/")
+	f.StringSliceVar(&o.filter.Exclude, "exclude", nil, "with --all-tags: no tags that match `PATTERN`")
+	f.StringVar(&o.filter.Semver, "semver", "", "with --all-tags: only versions in `RANGE`, as '>=1.20 <2'")
+	f.StringVar(&o.fromFile, "from-file", "", "copy the pairs FROM TO of `FILE`, one a line; - for stdin")
 	f.BoolVar(&o.Referrers, "referrers", false, "bring along signatures, SBOMs and attestations")
 	f.BoolVar(&o.Foreign, "foreign", false, "copy layers too that are meant to be fetched from their URLs")
 	f.BoolVar(&o.NoClobber, "no-clobber", false, "leave tags alone that exist with other content")
 	f.BoolVar(&o.KeepGoing, "keep-going", false, "when one image fails, copy the others")
-	f.IntVarP(&o.Jobs, "jobs", "j", 0, "blobs that move at a time from or to a host (default 16)")
+	f.IntVarP(&o.Jobs, "jobs", "j", 0, "`N` blobs at a time from or to a host (default 16)")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "print what would be done, with bytes, and write nothing")
 	sideFlags(f, &o.both, "", "both registries")
 	sideFlags(f, &o.From, "from-", "the registry of FROM")
@@ -73,12 +74,15 @@ func (a *app) copy(c *cobra.Command, list []string, o *copyFlags) error {
 		s.InsecureTLS = s.InsecureTLS || o.both.InsecureTLS
 	}
 	ctx := c.Context()
+	if o.Jobs < 0 {
+		return usage(c, fmt.Errorf("--jobs %d: want 1 or more", o.Jobs))
+	}
 	pairs, err := a.pairs(c, list, o)
 	if err != nil {
 		return err
 	}
 	show := a.showProgress(&o.Options)
-	defer show.stop()
+	defer show.finish(nil)
 	plan, err := a.client.Plan(ctx, pairs, o.CopyOptions)
 	if err != nil {
 		return err
@@ -88,7 +92,7 @@ func (a *app) copy(c *cobra.Command, list []string, o *copyFlags) error {
 	}
 	show.start(plan)
 	err = plan.Run(ctx)
-	show.stop()
+	show.finish(err)
 	return a.report(ctx, plan, o, err)
 }
 
@@ -103,7 +107,7 @@ func (a *app) pairs(c *cobra.Command, list []string, o *copyFlags) ([]dray.Pair,
 	case o.fromFile != "":
 		return readPairs(a.In, o.fromFile)
 	case len(list) != 2:
-		return nil, usage(c, fmt.Errorf("%d arguments, want FROM TO", len(list)))
+		return nil, usage(c, wrongCount(c, len(list)))
 	case o.allTags:
 		return a.client.Pairs(c.Context(), list[0], list[1], o.From, o.filter)
 	}
@@ -114,7 +118,9 @@ func (a *app) pairs(c *cobra.Command, list []string, o *copyFlags) ([]dray.Pair,
 // count.
 func readPairs(stdin io.Reader, name string) ([]dray.Pair, error) {
 	in := stdin
-	if name != "-" {
+	if name == "-" {
+		name = "stdin"
+	} else {
 		f, err := os.Open(name)
 		if err != nil {
 			return nil, err
@@ -124,14 +130,15 @@ func readPairs(stdin io.Reader, name string) ([]dray.Pair, error) {
 	}
 	var out []dray.Pair
 	lines := bufio.NewScanner(in)
-	for n := 1; lines.Scan(); n++ {
+	n := 1
+	for ; lines.Scan(); n++ {
 		text, _, _ := strings.Cut(lines.Text(), "#")
 		words := strings.Fields(text)
 		if len(words) == 0 {
 			continue
 		}
 		if len(words) != 2 {
-			return nil, oci.Errorf(oci.ErrInvalid, "%s:%d: %d words, want FROM TO", name, n, len(words))
+			return nil, oci.Errorf(oci.ErrInvalid, "%s:%d: want FROM TO, got %s", name, n, count(len(words), "word"))
 		}
 		for _, w := range words {
 			if _, err := ref.Parse(w); err != nil {
@@ -140,10 +147,15 @@ func readPairs(stdin io.Reader, name string) ([]dray.Pair, error) {
 		}
 		out = append(out, dray.Pair{From: words[0], To: words[1]})
 	}
-	if lines.Err() == nil && len(out) == 0 {
-		return nil, oci.Errorf(oci.ErrInvalid, "%s has no pairs", name)
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, oci.Errorf(oci.ErrInvalid, "%s:%d: the line is too long", name, n)
+	case err != nil:
+		return nil, err
+	case len(out) == 0:
+		return nil, oci.Errorf(oci.ErrInvalid, "%s has no pairs of references", name)
 	}
-	return out, lines.Err()
+	return out, nil
 }
 
 // report prints what is at the destination now, and what became of the rest.
@@ -157,13 +169,23 @@ func (a *app) report(ctx context.Context, p *transfer.Plan, o *copyFlags, err er
 		case i.Err != nil:
 			continue
 		case i.Kept:
-			kept++
+			if kept++; len(p.Images) == 1 {
+				continue
+			}
 			a.note("kept %s: it exists with other content", i.To)
 			continue
 		case i.New:
-			a.note("%s is a new index of %s: %s was %s", i.To, strings.Join(i.Platforms, ", "), i.From, i.Source)
+			a.note("%s is a new index of %s; %s is %s", i.To, strings.Join(i.Platforms, ", "), i.From, i.Source)
+		}
+		if !o.format.text() {
+			continue
 		}
 		if _, err := fmt.Fprintln(a.Out, resultLine(i.To, i.Digest)); err != nil {
+			return err
+		}
+	}
+	if !o.format.text() {
+		if err := o.format.print(a.Out, outcome(p, nil)); err != nil {
 			return err
 		}
 	}

@@ -49,7 +49,7 @@ func printInspection(out io.Writer, i *dray.Inspection) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(w, "%s\t%s\n", name, printable(value))
+			fmt.Fprintf(w, "%s\t%s\n", name, brief(printable(value)))
 		}
 	}
 	row("Reference", i.Reference)
@@ -118,7 +118,9 @@ func printConfig(row func(name, value string), raw []byte) {
 		s, _ := json.Marshal(v)
 		return string(s)
 	}
-	row("Created", c.Created)
+	if c.Created != "0001-01-01T00:00:00Z" { // Go's way to say that it is not known
+		row("Created", c.Created)
+	}
 	row("Author", c.Author)
 	row("User", c.Config.User)
 	row("Workdir", c.Config.WorkingDir)

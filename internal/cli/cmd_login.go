@@ -32,7 +32,7 @@ that the registry did not accept.`,
 		Args:    args(1, 1),
 	}
 	f := cmd.Flags()
-	f.StringVarP(&user, "username", "u", "", "user name")
+	f.StringVarP(&user, "username", "u", "", "user `NAME`")
 	f.BoolVar(&stdin, "password-stdin", false, "read the password or token from stdin")
 	sideFlags(f, &side, "", "the registry")
 	cmd.RunE = func(c *cobra.Command, list []string) error {
@@ -45,7 +45,10 @@ that the registry did not accept.`,
 			return err
 		}
 		if err := a.client.Login(c.Context(), r.Host, side, cred); err != nil {
-			return hinted{oci.Wrap("login", r.Host, err), "the registry did not take these credentials; nothing was stored"}
+			if err = oci.Wrap("login", r.Host, err); errors.Is(err, oci.ErrUnauthorized) || errors.Is(err, oci.ErrDenied) {
+				return hinted{err, "the registry did not take these credentials; nothing was stored"}
+			}
+			return err
 		}
 		if err := a.credentials().Save(c.Context(), r.Host, cred); err != nil {
 			return err
@@ -105,7 +108,7 @@ func (a *app) logoutCommand() *cobra.Command {
 				return err
 			}
 			if err := a.credentials().Erase(c.Context(), r.Host); err != nil {
-				return oci.Wrap("logout", r.Host, err)
+				return err
 			}
 			a.note("removed credentials for %s", r.Host)
 			return nil

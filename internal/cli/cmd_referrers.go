@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 
@@ -21,7 +22,7 @@ func (a *app) referrersCommand() *cobra.Command {
 		Args:    args(1, 1),
 	}
 	f := cmd.Flags()
-	f.StringVar(&artifactType, "artifact-type", "", "only this type")
+	f.StringVar(&artifactType, "artifact-type", "", "only artifacts of `TYPE`, and what refers to them")
 	sideFlags(f, &side, "", "the registry")
 	format := addFormat(f)
 	cmd.RunE = func(c *cobra.Command, list []string) error {
@@ -45,13 +46,7 @@ func printTree(w io.Writer, t *dray.ReferrerTree, indent string) {
 		if i == len(t.Referrers)-1 {
 			branch, more = "└── ", "    "
 		}
-		name := x.ArtifactType
-		if name == "" {
-			name = x.Platform
-		}
-		if name == "" {
-			name = x.MediaType
-		}
+		name := cmp.Or(x.Platform, x.ArtifactType, x.MediaType)
 		fmt.Fprintf(w, "%s%s%s  %s  %s\n", indent, branch, x.Digest, printable(name), size(x.Size))
 		printTree(w, x, indent+more)
 	}

@@ -43,11 +43,11 @@ the end. Prints the address on stdout once it listens.`,
 		RunE: func(c *cobra.Command, list []string) error { return a.serve(c.Context(), list, o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.addr, "addr", "127.0.0.1:5000", "address to listen on; port 0 takes a free one")
+	f.StringVar(&o.addr, "addr", "127.0.0.1:5000", "`HOST:PORT` to listen on; port 0 takes a free one")
 	f.BoolVar(&o.readOnly, "read-only", false, "refuse all that changes anything")
-	f.StringVar(&o.htpasswd, "htpasswd", "", "file of users and bcrypt hashes (htpasswd -B) that are let in")
-	f.StringVar(&o.tlsCert, "tls-cert", "", "certificate chain (PEM) for https")
-	f.StringVar(&o.tlsKey, "tls-key", "", "key of the certificate (PEM)")
+	f.StringVar(&o.htpasswd, "htpasswd", "", "`FILE` of users and bcrypt hashes (htpasswd -B) that are let in")
+	f.StringVar(&o.tlsCert, "tls-cert", "", "`FILE` of the certificate chain (PEM) for https")
+	f.StringVar(&o.tlsKey, "tls-key", "", "`FILE` of the certificate's key (PEM)")
 	f.BoolVar(&o.accessLog, "access-log", false, "log each request to stderr")
 	cmd.AddCommand(a.gcCommand())
 	return cmd

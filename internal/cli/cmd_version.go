@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) versionCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "version", Short: "Print the version", Args: args(0, 0)}
+	cmd := &cobra.Command{Use: "version", Short: "Print the version", Args: args(0, 0), PersistentPreRunE: noSetUp}
 	format := addFormat(cmd.Flags())
 	cmd.RunE = func(*cobra.Command, []string) error {
 		v := map[string]string{"version": dray.Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}

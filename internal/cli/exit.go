@@ -6,9 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+	"unicode"
 
 	"github.com/dray-tools/dray/oci"
+	"github.com/dray-tools/dray/ref"
 )
 
 // The exit codes. They are documented in the README and in dray --help.
@@ -29,9 +32,10 @@ var exits = []struct {
 	{context.Canceled, exitInterrupted, ""},
 	{oci.ErrCorrupt, 5, "the source or the line changed bytes; nothing wrong was tagged"},
 	{oci.ErrExists, 6, ""},
-	{oci.ErrUnauthorized, 4, "dray login HOST stores credentials, and so do docker login and podman login"},
+	{oci.ErrUnauthorized, 4, "dray login %s stores credentials for it"},
 	{oci.ErrDenied, 4, ""},
 	{oci.ErrNotFound, 3, ""},
+	{fs.ErrNotExist, 3, ""},
 	{oci.ErrInvalid, 2, ""},
 	{oci.ErrBusy, 7, ""},
 }
@@ -50,12 +54,30 @@ func explain(err error) (code int, hint string) {
 	for _, e := range exits {
 		if errors.Is(err, e.kind) {
 			if hint == "" {
-				hint = e.hint
+				hint = strings.ReplaceAll(e.hint, "%s", host(err))
 			}
 			return e.code, hint
 		}
 	}
 	return exitOther, hint
+}
+
+// host names the registry that an error comes from: that of the innermost
+// place that is a reference.
+func host(err error) string {
+	name := "HOST"
+	for {
+		var e *oci.Error
+		if !errors.As(err, &e) {
+			return name
+		}
+		if r, err := ref.ParseHost(e.Place); err == nil {
+			name = r.Host
+		} else if r, err := ref.Parse(e.Place); err == nil && r.Host != "" {
+			name = r.Host
+		}
+		err = e.Err
+	}
 }
 
 // hinted is an error with a hint of its command.
@@ -77,14 +99,23 @@ func messages(err error) []string {
 	return out
 }
 
-// printable escapes what a terminal could act on.
+// printable replaces what a terminal could act on, or show as something else.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		if r != '\t' && !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
 	}, s)
+}
+
+// brief cuts what would fill the screen.
+func brief(s string) string {
+	const most = 400
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
 }
 
 // note prints a line for the user, unless -q.

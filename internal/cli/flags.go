@@ -3,8 +3,8 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"strings"
 	"text/template"
@@ -68,6 +68,9 @@ func (f *formatFlag) Set(s string) error {
 	if s == "json" || s == "text" {
 		return nil
 	}
+	if !strings.Contains(s, "{{") {
+		return oci.Errorf(oci.ErrInvalid, "want json or a Go template")
+	}
 	var err error
 	f.tmpl, err = template.New("format").Funcs(template.FuncMap{"json": toJSON}).Parse(s)
 	return err
@@ -104,9 +107,13 @@ func (f *formatFlag) print(w io.Writer, v any) error {
 	if err := json.Unmarshal(raw, &generic); err != nil {
 		return err
 	}
-	if err := f.tmpl.Execute(w, generic); err != nil {
+	var out bytes.Buffer
+	if err := f.tmpl.Execute(&out, generic); err != nil {
 		return oci.Errorf(oci.ErrInvalid, "%w", err)
 	}
-	_, err = fmt.Fprintln(w)
+	if bytes.Contains(out.Bytes(), []byte("<no value>")) { // text/template has an error for it only where it would forbid {{with .x}} too
+		return oci.Errorf(oci.ErrInvalid, "template %s prints what is not there; --format json shows what is", oci.Quote(f.name))
+	}
+	_, err = w.Write(append(out.Bytes(), '\n'))
 	return err
 }

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -15,10 +16,7 @@ import (
 // else the plan as it is.
 func (a *app) printPlan(p *transfer.Plan, f *formatFlag) error {
 	if !f.text() {
-		return f.print(a.Out, struct {
-			*transfer.Plan
-			Totals transfer.Totals `json:"totals"`
-		}{p, p.Totals()})
+		return errors.Join(append(failures(p), f.print(a.Out, outcome(p, p.Steps)))...)
 	}
 	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
 	last := -1
@@ -27,9 +25,9 @@ func (a *app) printPlan(p *transfer.Plan, f *formatFlag) error {
 			last = s.Image
 			i := p.Images[last]
 			w.Flush()
-			fmt.Fprintf(a.Out, "%s -> %s\n", i.From, i.To)
+			fmt.Fprintf(a.Out, "%s -> %s\n", printable(i.From), printable(i.To))
 			if i.New {
-				fmt.Fprintf(a.Out, "  a new index %s: platforms of %s are left out\n", i.Digest, i.Source)
+				fmt.Fprintf(a.Out, "  a new index of %s; that of the source is %s\n", strings.Join(i.Platforms, ", "), i.Source)
 			}
 		}
 		note := s.Why
@@ -43,16 +41,46 @@ func (a *app) printPlan(p *transfer.Plan, f *formatFlag) error {
 		if s.Size == 0 {
 			bytes = "-"
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\n", s.Op, noun(s.MediaType), bytes, short(string(s.Digest)), note)
+		if note != "" {
+			note = "\t" + printable(note)
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%s%s\n", s.Op, noun(s.MediaType), bytes, short(string(s.Digest)), note)
 	}
 	w.Flush()
+	_, err := fmt.Fprintln(a.Out, summary(p.Totals(), "to move", "to mount"))
+	return errors.Join(append(failures(p), err)...)
+}
+
+// failures are the errors of images that could not be planned.
+func failures(p *transfer.Plan) (list []error) {
 	for _, i := range p.Images {
 		if i.Err != nil {
-			fmt.Fprintf(a.Out, "%s: cannot be copied: %v\n", i.From, i.Err)
+			list = append(list, i.Err)
 		}
 	}
-	_, err := fmt.Fprintln(a.Out, summary(p.Totals(), "to move", "to mount"))
-	return err
+	return list
+}
+
+// An outcomeImage is an image of a plan and why it could not be copied.
+type outcomeImage struct {
+	*transfer.Image
+	Error string `json:"error,omitempty"`
+}
+
+// outcome is what --format json shows of a plan, before it has run with its
+// steps, and afterwards without them.
+func outcome(p *transfer.Plan, steps []*transfer.Step) any {
+	images := make([]outcomeImage, len(p.Images))
+	for n, i := range p.Images {
+		if images[n].Image = i; i.Err != nil {
+			images[n].Error = i.Err.Error()
+		}
+	}
+	return struct {
+		Images []outcomeImage   `json:"images"`
+		Steps  []*transfer.Step `json:"steps,omitempty"`
+		Totals transfer.Totals  `json:"totals"`
+	}{images, steps, p.Totals()}
 }
 
 // noun says what content of a media type is.

@@ -3,9 +3,12 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -20,6 +23,9 @@ import (
 // its own.
 const worthALine = 1 << 20
 
+// pulse is how often a line says how far a run is, where there are no bars.
+const pulse = 15 * time.Second
+
 // progress shows a transfer on stderr: bars on a terminal, else a line for
 // each large blob and one at the end.
 type progress struct {
@@ -29,6 +35,8 @@ type progress struct {
 
 	began   time.Time
 	mu      sync.Mutex
+	told    time.Time // when the last line about all was printed
+	moved   int64     // bytes, those of unfinished blobs too
 	sent    int
 	bytes   int64
 	mounted int
@@ -36,7 +44,7 @@ type progress struct {
 	stopped bool
 }
 
-// showProgress makes o tell what happens; start and stop say when to show it.
+// showProgress makes o tell what happens; start and finish say when to show it.
 func (a *app) showProgress(o *transfer.Options) *progress {
 	p := &progress{a: a, began: time.Now(), stopped: true}
 	if !a.quiet {
@@ -46,9 +54,9 @@ func (a *app) showProgress(o *transfer.Options) *progress {
 }
 
 func (p *progress) start(plan *transfer.Plan) {
-	p.plan, p.stopped = plan, p.a.quiet
+	p.plan, p.told, p.stopped = plan, time.Now(), p.a.quiet
 	if f, ok := p.a.Err.(*os.File); ok && !p.a.quiet && term.IsTerminal(int(f.Fd())) && p.a.Getenv("TERM") != "dumb" && plan.Totals().Bytes > 0 {
-		p.bars = newBars(f, plan.Totals().Bytes, p.a.Getenv("NO_COLOR") == "")
+		p.bars = newBars(f, plan.Totals())
 		p.a.bars = p.bars
 	}
 }
@@ -57,11 +65,17 @@ func (p *progress) event(e transfer.Event) {
 	if p.bars != nil {
 		p.bars.event(e)
 	}
-	if e.Kind == transfer.Bytes {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if e.Kind == transfer.Bytes {
+		p.moved += int64(e.N)
+		if now := time.Now(); p.bars == nil && p.plan != nil && now.Sub(p.told) >= pulse {
+			p.told = now
+			t := p.plan.Totals()
+			p.a.note("%s of %s moved, %d of %d objects", size(p.moved), size(t.Bytes), p.sent+p.mounted, t.Put+t.Mounted)
+		}
+		return
+	}
 	if e.Kind != transfer.Ended || e.Err != nil {
 		return
 	}
@@ -79,8 +93,9 @@ func (p *progress) event(e transfer.Event) {
 	}
 }
 
-// stop takes the bars away and says in a line what happened.
-func (p *progress) stop() {
+// finish takes the bars away and says in a line what happened; nothing if
+// nothing was sent before an error, or if the user did not want to wait.
+func (p *progress) finish(err error) {
 	if p.stopped {
 		return
 	}
@@ -90,12 +105,22 @@ func (p *progress) stop() {
 		p.bars.stop()
 	}
 	t := p.plan.Totals()
-	s := fmt.Sprintf("%s: %s moved (%s), %d mounted, %d there, %s", count(t.Images, "image"), size(p.bytes), count(p.sent, "object"),
-		p.mounted, p.existed+t.Skipped, time.Since(p.began).Round(10*time.Millisecond))
-	if t.Unchanged == t.Images {
-		s = fmt.Sprintf("%s unchanged, nothing to move", count(t.Images, "image"))
+	done := transfer.Totals{Images: t.Images, Put: p.sent, Bytes: p.bytes, Mounted: p.mounted, Skipped: p.existed + t.Skipped}
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, errInterrupted):
+		return
+	case p.sent+p.mounted > 0:
+	case t.Unchanged == t.Images:
+		p.a.note("%s unchanged, nothing to move", count(t.Images, "image"))
+		return
+	case err != nil || t.Put+t.Mounted == 0: // others say what there is to say
+		return
 	}
-	p.a.note("%s", s)
+	more := ""
+	if err != nil {
+		more = ", with errors"
+	}
+	p.a.note("%s in %s%s", summary(done, "moved", "mounted"), time.Since(p.began).Round(10*time.Millisecond), more)
 }
 
 // bars are the progress bars of a run: one for all, and one for each large
@@ -103,21 +128,21 @@ func (p *progress) stop() {
 type bars struct {
 	p     *mpb.Progress
 	total *mpb.Bar
-	color bool
+	done  atomic.Int64 // objects
 
 	mu   sync.Mutex
 	each map[*transfer.Step]*mpb.Bar
 }
 
-func newBars(f *os.File, total int64, color bool) *bars {
-	b := &bars{p: mpb.New(mpb.WithOutput(f), mpb.WithWidth(30), mpb.WithRefreshRate(120*time.Millisecond)), color: color, each: map[*transfer.Step]*mpb.Bar{}}
-	b.total = b.bar("total", total, mpb.BarPriority(1<<30))
+func newBars(f *os.File, t transfer.Totals) *bars {
+	b := &bars{p: mpb.New(mpb.WithOutput(f), mpb.WithWidth(30), mpb.WithRefreshRate(120*time.Millisecond)), each: map[*transfer.Step]*mpb.Bar{}}
+	b.total = b.bar(func(decor.Statistics) string { return fmt.Sprintf("%d of %d objects", b.done.Load(), t.Put+t.Mounted) }, t.Bytes, mpb.BarPriority(1<<30))
 	return b
 }
 
-func (b *bars) bar(name string, total int64, more ...mpb.BarOption) *mpb.Bar {
+func (b *bars) bar(name func(decor.Statistics) string, total int64, more ...mpb.BarOption) *mpb.Bar {
 	return b.p.New(total, mpb.BarStyle().Lbound("").Rbound("").Filler("━").Tip("━").Padding("·"), append(more,
-		mpb.PrependDecorators(decor.Name(name, decor.WC{W: 20, C: decor.DindentRight})),
+		mpb.PrependDecorators(decor.Any(name, decor.WC{W: 20, C: decor.DindentRight})),
 		mpb.AppendDecorators(decor.CountersKiloByte("% .1f / % .1f", decor.WC{W: 20}), decor.AverageSpeed(decor.SizeB1000(0), " % .1f", decor.WC{W: 12})))...)
 }
 
@@ -127,10 +152,12 @@ func (b *bars) event(e transfer.Event) {
 	switch e.Kind {
 	case transfer.Began:
 		if e.Step.Op == transfer.Put && e.Step.Size >= worthALine {
-			bar = b.bar(short(string(e.Step.Digest)), e.Step.Size, mpb.BarRemoveOnComplete())
+			name := short(string(e.Step.Digest))
+			bar = b.bar(func(decor.Statistics) string { return name }, e.Step.Size, mpb.BarRemoveOnComplete())
 			b.each[e.Step] = bar
 		}
 	case transfer.Ended:
+		b.done.Add(1)
 		delete(b.each, e.Step)
 	}
 	b.mu.Unlock()

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/tools/txtar"
+)
+
+var update = flag.Bool("update", false, "write docs/cookbook.md")
+
+// chapters are the scripts that the cookbook is made of, in its order.
+var chapters = []struct{ script, title string }{
+	{"copy_plan", "See beforehand what a copy will do"},
+	{"copy_unchanged", "Copy, and copy again"},
+	{"copy_mount", "Promote from one repository to another"},
+	{"copy_platform", "Take only some platforms"},
+	{"copy_all_tags", "Mirror the tags of a repository"},
+	{"copy_from_file", "Copy a list of images"},
+	{"copy_referrers", "Bring signatures and SBOMs along"},
+	{"copy_layout", "Carry images in a directory"},
+	{"copy_no_clobber", "Never overwrite a release"},
+	{"copy_pinned", "Pin what is copied"},
+	{"inspect_text", "Look at an image"},
+	{"inspect_format", "Use what an image says in scripts"},
+	{"raw", "Read manifests, configs and layers"},
+	{"digest", "Resolve tags to digests"},
+	{"ls_catalog", "List tags and repositories"},
+	{"tag", "Give an image more tags"},
+	{"delete_tag", "Delete tags and images"},
+	{"referrers_tree", "See what refers to an image"},
+	{"login_htpasswd", "Log in"},
+	{"serve_directory", "Serve a directory as a registry"},
+	{"serve_tls", "Serve with TLS"},
+}
+
+// TestDocs renders the cookbook from scripts and their real output; without
+// -update it fails if the file says something else.
+func TestDocs(t *testing.T) {
+	t.Parallel()
+	var files []string
+	for _, c := range chapters {
+		files = append(files, filepath.Join("testdata", "script", c.script+".txtar"))
+	}
+	root := t.TempDir()
+	t.Run("run", func(t *testing.T) {
+		testscript.Run(t, params(testscript.Params{Files: files, WorkdirRoot: root}))
+	})
+	if t.Failed() {
+		return
+	}
+	var b strings.Builder
+	b.WriteString("<!-- Rendered by `make docs` from the scripts in internal/cli/testdata/script. Do not edit. -->\n\n# Cookbook\n\n" +
+		"Every command below is run by the tests, and what stands under it is what it said. Host names stand for\n" +
+		"loopback registries of the tests. Where a command ends with another exit code than 0, a comment says so.\n\n")
+	for _, c := range chapters {
+		fmt.Fprintf(&b, "- [%s](#%s)\n", c.title, strings.ReplaceAll(strings.ToLower(regexp.MustCompile(`[^A-Za-z ]`).ReplaceAllString(c.title, "")), " ", "-"))
+	}
+	for i, c := range chapters {
+		fmt.Fprintf(&b, "\n## %s\n\n%s", c.title, chapter(t, files[i], filepath.Join(root, "script-"+c.script)))
+	}
+	path := filepath.Join("..", "..", "docs", "cookbook.md")
+	if *update {
+		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have, _ := os.ReadFile(path)
+	if strings.ReplaceAll(string(have), "\r\n", "\n") != b.String() {
+		t.Errorf("docs/cookbook.md is stale: run make docs")
+	}
+}
+
+// chapter renders one script: comments are prose, commands of dray are shown
+// with their output. What follows a comment "# ---" is not shown.
+func chapter(t *testing.T, script, dir string) string {
+	t.Helper()
+	a, err := txtar.ParseFile(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, f := range a.Files {
+		files[f.Name] = strings.TrimRight(string(f.Data), "\n")
+	}
+	tr := readTranscript(t, dir)
+	var blocks, prose, code []string
+	flush := func(list *[]string, before, after string) {
+		if len(*list) > 0 {
+			blocks = append(blocks, before+strings.Join(*list, "\n")+after)
+			*list = nil
+		}
+	}
+	stdin := ""
+	lines := strings.Split(string(a.Comment), "\n")
+	for i, line := range lines {
+		line = strings.TrimSpace(line)
+		comment, isComment := strings.CutPrefix(line, "#")
+		if strings.HasPrefix(line, "# ---") {
+			break
+		}
+		if isComment && strings.TrimSpace(comment) != "" {
+			flush(&code, "```console\n", "\n```")
+			prose = append(prose, strings.TrimSpace(comment))
+			continue
+		}
+		flush(&prose, "", "")
+		if name, ok := strings.CutPrefix(line, "stdin "); ok {
+			stdin = name
+		}
+		if m := isServe.FindStringSubmatch(line); m != nil {
+			code = append(code, "$ dray serve "+strings.TrimSuffix(m[2], " --addr 127.0.0.1:0")+" &", tr.names[m[1]])
+		}
+		if !isDray.MatchString(line) {
+			continue
+		}
+		r := tr.next(t, line)
+		shown := tr.vars(line[strings.Index(line, "dray "):])
+		if stdin != "" {
+			shown += " < " + stdin
+			stdin = ""
+		}
+		for _, f := range a.Files {
+			if text := files[f.Name]; text != "" && strings.Contains(" "+shown+" ", " "+f.Name+" ") {
+				code = append(code, "$ cat "+f.Name, tr.vars(text))
+				delete(files, f.Name)
+			}
+		}
+		if name, ok := strings.CutPrefix(lines[i+1], "var "); ok {
+			code = append(code, "$ "+name+"=$("+shown+")")
+			continue
+		}
+		if r.Code != 0 {
+			shown += fmt.Sprintf("   # exit code %d", r.Code)
+		}
+		code = append(code, strings.TrimRight("$ "+shown+"\n"+r.Out, "\n"))
+	}
+	flush(&prose, "", "")
+	flush(&code, "```console\n", "\n```")
+	return strings.Join(blocks, "\n\n") + "\n"
+}
+
+var (
+	isDray  = regexp.MustCompile(`^(! |exits \d+ )?dray `)
+	isServe = regexp.MustCompile(`^registry (\w+) (.+)$`)
+)
+
+// A transcript is what dray did in a script.
+type transcript struct {
+	records []record
+	names   map[string]string // variables of the script
+	replace *strings.Replacer
+}
+
+func readTranscript(t *testing.T, dir string) *transcript {
+	t.Helper()
+	tr := &transcript{names: map[string]string{}}
+	raw, err := os.ReadFile(filepath.Join(dir, ".transcript"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		var r record
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Args[0] != "serve" || len(r.Args) > 1 && r.Args[1] == "gc" {
+			tr.records = append(tr.records, r)
+		}
+	}
+	pairs := []string{dir + string(filepath.Separator), "", dir, "."}
+	raw, _ = os.ReadFile(filepath.Join(dir, ".transcript.names"))
+	for line := range strings.Lines(string(raw)) {
+		name, address, _ := strings.Cut(strings.TrimSpace(line), " ")
+		tr.names[name] = strings.ToLower(name) + ".example"
+		pairs = append(pairs, address, tr.names[name])
+	}
+	tr.replace = strings.NewReplacer(pairs...)
+	return tr
+}
+
+var elapsed = regexp.MustCompile(`(?m) in [0-9.]+(ms|s)\b`)
+
+// next is the record of the command of a line, without what every run has
+// different.
+func (tr *transcript) next(t *testing.T, line string) record {
+	t.Helper()
+	if len(tr.records) == 0 {
+		t.Fatalf("nothing is recorded for %q", line)
+	}
+	r := tr.records[0]
+	tr.records = tr.records[1:]
+	for i, w := range strings.Fields(line[strings.Index(line, "dray "):]) {
+		if i > 0 && i < 3 && !strings.ContainsAny(w, "'$\"") && (len(r.Args) < i || r.Args[i-1] != w) {
+			t.Fatalf("%q is recorded as %q", line, r.Args)
+		}
+	}
+	r.Out = elapsed.ReplaceAllString(tr.replace.Replace(r.Out), " in 0.1s")
+	return r
+}
+
+// vars replaces the variables that registries gave; other ones are the
+// reader's, as in a shell.
+func (tr *transcript) vars(s string) string {
+	return os.Expand(s, func(name string) string {
+		if v, ok := tr.names[name]; ok {
+			return v
+		}
+		return "$" + name
+	})
+}

@@ -55,7 +55,14 @@ func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
 	if len(l.o.Platforms) > 0 {
 		err = l.narrow(ctx, r, d)
 	} else if have.Digest != d.Digest || l.o.Referrers {
+		if haveErr != nil { // this would be asked next; a registry remembers the answer
+			wg.Go(func() { _, haveErr = j.To.Stat(ctx, d) })
+		}
 		r.tree, err = oci.Graph{Root: d, Source: j.From}.Load(ctx, nil)
+		wg.Wait()
+		if err == nil && haveErr != nil && !errors.Is(haveErr, oci.ErrNotFound) && !errors.Is(haveErr, oci.ErrCorrupt) {
+			err = haveErr
+		}
 	}
 	if err != nil {
 		return r, err

@@ -18,16 +18,16 @@ func (r *Repo) Delete(ctx context.Context, d oci.Descriptor) error {
 	}
 	var m *oci.Manifest
 	if oci.IsManifest(d.MediaType) && r.g.noReferrers.Load() {
-		m, _ = r.get(ctx, Mirror{r.g.endpoint, r.name}, string(d.Digest)) // its subject; a broken manifest may be deleted too
+		m, _, _ = r.get(ctx, r.home(), string(d.Digest)) // its subject; a broken manifest may be deleted too
 	}
 	if err := r.delete(ctx, kindPath(d)); err != nil {
 		return oci.Wrap("", r.place(string(d.Digest)), err)
 	}
-	r.s.learn(d.Digest, false)
-	if m != nil && m.Subject != nil {
-		return r.unlink(ctx, m)
+	r.s.learn(d, missing, 0)
+	if m == nil || m.Subject == nil {
+		return nil
 	}
-	return nil
+	return oci.Wrap("", r.place(fallbackTag(m.Subject.Digest)), r.unlink(ctx, m))
 }
 
 // Untag removes a tag and leaves the manifest, where the registry can.

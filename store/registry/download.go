@@ -8,7 +8,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dray-tools/dray/internal/transport"
@@ -16,9 +18,9 @@ import (
 )
 
 // A download reads the bytes off to end of a blob. When the connection breaks
-// it goes on where it was: with a Range request, or by reading from the start
-// again and dropping what it had, where the registry ignores Range. The bytes
-// are not verified here.
+// it goes on where it was, at the next place if there are several: with a
+// Range request, or by reading from the start again and dropping what it had,
+// where the registry does not do Range well. The bytes are not verified here.
 type download struct {
 	ctx     context.Context
 	r       *Repo
@@ -27,10 +29,15 @@ type download struct {
 	end     int64
 	partial bool // reading from the start is not wanted
 
+	places  []Mirror // to try, best first
+	at      Mirror   // where body comes from
 	body    io.ReadCloser
+	stop    int64 // where body ends, by its Content-Range; 0: nothing is known
+	going   bool  // it has been open
+	noRange bool  // a place has answered Range with something else
+	again   int   // readings from the start to get to the middle
 	failed  int   // attempts since the last progress
-	mark    int64 // off when the last attempt began
-	lastErr error
+	mark    int64 // off at that time
 }
 
 const (
@@ -38,10 +45,20 @@ const (
 	progress         = 1 << 20 // bytes that count as progress
 )
 
-// open asks all places for the bytes from off on.
-func (b *download) open() error {
+// begin opens the download for the first time.
+func (b *download) begin() (err error) {
+	if b.places, err = b.r.mirrors(true); err != nil {
+		return err
+	}
 	b.mark = b.off
-	_, err := first(b.r, true, func(m Mirror) (struct{}, error) { return struct{}{}, b.openAt(m) })
+	err = b.open()
+	b.going = err == nil
+	return err
+}
+
+// open asks the places for the bytes from off on.
+func (b *download) open() error {
+	_, err := first(b.ctx, b.r, b.places, func(m Mirror) (struct{}, error) { return struct{}{}, b.openAt(m) })
 	return err
 }
 
@@ -52,59 +69,75 @@ func (b *download) openAt(m Mirror) error {
 		q.Header = acceptManifests.Clone()
 	}
 	q.Large = !oci.IsManifest(b.d.MediaType)
-	whole := b.off == 0 && b.end == b.d.Size
-	if !whole {
+	ranged := !b.noRange && (b.off > 0 || b.end < b.d.Size)
+	if ranged {
 		q.Header.Set("Range", "bytes="+strconv.FormatInt(b.off, 10)+"-"+strconv.FormatInt(b.end-1, 10))
 	}
 	resp, err := b.r.g.o.Client.Do(b.ctx, q)
 	var status *transport.Error
-	if errors.As(err, &status) && status.Status == http.StatusRequestedRangeNotSatisfiable && !whole {
+	if errors.As(err, &status) && status.Status == http.StatusRequestedRangeNotSatisfiable && ranged {
 		return oci.Errorf(oci.ErrCorrupt, "registry has fewer than %d bytes", b.end)
 	}
 	if err != nil {
 		return err
 	}
-	if err := b.accept(resp, whole); err != nil {
+	if err := b.accept(resp, ranged); err != nil {
 		resp.Body.Close()
 		return err
 	}
-	b.body = resp.Body
+	b.body, b.at = resp.Body, m
 	return nil
 }
 
 // accept checks that the answer is about the bytes that were asked for.
-func (b *download) accept(resp *http.Response, whole bool) error {
+func (b *download) accept(resp *http.Response, ranged bool) error {
+	b.stop = 0
 	switch {
-	case whole && resp.StatusCode == http.StatusOK:
-		if resp.ContentLength >= 0 && resp.ContentLength != b.d.Size {
-			return oci.Errorf(oci.ErrCorrupt, "registry has %d bytes, want %d", resp.ContentLength, b.d.Size)
-		}
-		return nil
-	case !whole && resp.StatusCode == http.StatusPartialContent:
-		values := resp.Header.Values("Content-Range")
-		if len(values) != 1 {
-			return oci.Errorf(oci.ErrInvalid, "registry sends a part with %d Content-Range headers", len(values))
-		}
-		first, last, size, ok := contentRange(values[0])
-		if !ok || first != b.off || last >= b.end || size >= 0 && size != b.d.Size {
-			return oci.Errorf(oci.ErrInvalid, "registry sends the part %s, want %d-%d of %d", oci.Quote(values[0]), b.off, b.end-1, b.d.Size)
-		}
-		return nil
-	case resp.StatusCode == http.StatusOK && b.partial && b.off == b.mark && b.lastErr == nil:
+	case resp.StatusCode == http.StatusPartialContent && ranged:
+		return b.acceptPart(resp)
+	case resp.StatusCode != http.StatusOK:
+		return oci.Errorf(oci.ErrInvalid, "registry answers with status %d", resp.StatusCode)
+	case resp.ContentLength >= 0 && resp.ContentLength != b.d.Size:
+		return oci.Errorf(oci.ErrCorrupt, "registry has %d bytes, want %d", resp.ContentLength, b.d.Size)
+	case ranged && b.partial && !b.going:
 		return oci.Errorf(oci.ErrUnsupported, "registry does not send parts")
-	case resp.StatusCode == http.StatusOK: // it ignores Range: drop what was read before
-		_, err := io.CopyN(io.Discard, resp.Body, b.off)
-		if err != nil {
-			return busy(b.ctx, err)
-		}
+	case b.off == 0:
 		return nil
 	}
-	return oci.Errorf(oci.ErrInvalid, "registry answers with status %d", resp.StatusCode)
+	if b.again++; b.again > downloadAttempts {
+		return oci.Errorf(oci.ErrUnsupported, "registry breaks off and does not go on in the middle")
+	}
+	switch n, err := io.CopyN(io.Discard, resp.Body, b.off); {
+	case err == io.EOF:
+		return oci.Errorf(oci.ErrCorrupt, "registry has %d bytes, want %d", n, b.d.Size)
+	case err != nil:
+		return busy(b.ctx, err)
+	}
+	return nil
+}
+
+// acceptPart checks the Content-Range. After a wrong one nothing is spliced:
+// the blob is read from its start instead.
+func (b *download) acceptPart(resp *http.Response) error {
+	values := resp.Header.Values("Content-Range")
+	if len(values) == 1 {
+		first, last, size, ok := contentRange(values[0])
+		if ok && first == b.off && last < b.end && (size < 0 || size == b.d.Size) {
+			b.stop = last + 1
+			return nil
+		}
+	}
+	b.noRange = true
+	kind := oci.ErrInvalid
+	if b.partial && !b.going {
+		kind = oci.ErrUnsupported
+	}
+	return oci.Errorf(kind, "registry sends the part %s, want %d-%d of %d", oci.Quote(strings.Join(values, ", ")), b.off, b.end-1, b.d.Size)
 }
 
 func (b *download) Read(p []byte) (int, error) {
 	for {
-		if b.off >= b.end && b.partial {
+		if b.partial && b.off >= b.end {
 			return 0, io.EOF
 		}
 		if b.partial && int64(len(p)) > b.end-b.off {
@@ -112,38 +145,40 @@ func (b *download) Read(p []byte) (int, error) {
 		}
 		n, err := b.body.Read(p)
 		b.off += int64(n)
-		if n > 0 || err == nil {
+		switch {
+		case n > 0 || err == nil:
 			return n, nil
-		}
-		if err == io.EOF && b.off >= b.end {
+		case b.ctx.Err() != nil:
+			return 0, context.Cause(b.ctx)
+		case b.off >= b.end: // all is there, however the connection ended
 			return 0, io.EOF
-		}
-		if err == io.EOF {
+		case err == io.EOF && b.stop > 0 && b.off == b.stop: // a part of what was asked for
 			err = io.ErrUnexpectedEOF
+		case err == io.EOF: // it calls that all
+			err = oci.Errorf(oci.ErrCorrupt, "registry sends %d bytes, want %d", b.off, b.end)
 		}
-		if err := b.again(err); err != nil {
+		if err := b.resume(err); err != nil {
 			return 0, oci.Wrap("", b.r.place(string(b.d.Digest)), err)
 		}
 	}
 }
 
-// again opens the rest after a failure.
-func (b *download) again(cause error) error {
+// resume opens the rest after a failure, the next place first.
+func (b *download) resume(cause error) error {
 	b.body.Close()
 	b.body = http.NoBody
+	if i := slices.Index(b.places, b.at); i >= 0 {
+		b.places = slices.Concat(b.places[i+1:], b.places[:i+1])
+	}
 	for {
-		if b.ctx.Err() != nil {
-			return context.Cause(b.ctx)
-		}
 		if b.off-b.mark >= progress {
-			b.failed = 0
+			b.mark, b.failed = b.off, 0
 		}
 		if b.failed++; b.failed >= downloadAttempts {
 			return busy(b.ctx, cause)
 		}
-		b.lastErr = cause
 		b.r.g.o.Log.Info("download broke off, going on", "blob", b.d.Digest, "offset", b.off, "error", cause)
-		if err := pause(b.ctx, b.failed); err != nil {
+		if err := b.r.g.pause(b.ctx, b.failed); err != nil {
 			return err
 		}
 		if cause = b.open(); cause == nil {
@@ -162,10 +197,11 @@ func (b *download) Close() error {
 	return b.body.Close()
 }
 
-// pause waits before attempt n: 50 ms doubling to 5 s, with full jitter.
-func pause(ctx context.Context, n int) error {
-	wait := min(50*time.Millisecond<<min(n, 10), 5*time.Second)
-	t := time.NewTimer(time.Duration(rand.Int64N(int64(wait))))
+// pause waits after the n-th failure: at first up to 100 ms, doubling to 5 s,
+// with full jitter.
+func (g *Registry) pause(ctx context.Context, n int) error {
+	wait := min(g.backoff<<min(n, 10), 100*g.backoff)
+	t := time.NewTimer(rand.N(wait) + 1)
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -173,4 +209,28 @@ func pause(ctx context.Context, n int) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// contentRange reads "bytes FIRST-LAST/SIZE" (RFC 9110, 14.4); size is -1
+// for "*".
+func contentRange(s string) (first, last, size int64, ok bool) {
+	rest, ok := strings.CutPrefix(s, "bytes ")
+	span, total, ok2 := strings.Cut(rest, "/")
+	a, b, ok3 := strings.Cut(span, "-")
+	if !ok || !ok2 || !ok3 {
+		return 0, 0, 0, false
+	}
+	first, err1 := parseInt(a)
+	last, err2 := parseInt(b)
+	size, err3 := int64(-1), error(nil)
+	if total != "*" {
+		size, err3 = parseInt(total)
+	}
+	return first, last, size, err1 == nil && err2 == nil && err3 == nil && first <= last && (size < 0 || last < size)
+}
+
+// parseInt reads plain decimal digits: no sign, no blanks.
+func parseInt(s string) (int64, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err
 }

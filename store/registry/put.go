@@ -3,22 +3,14 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
-	"regexp"
-	"slices"
 
 	"github.com/dray-tools/dray/internal/transport"
 	"github.com/dray-tools/dray/oci"
 )
-
-var tagRE = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-
-func validTag(s string) bool { return tagRE.MatchString(s) }
 
 // Put stores a blob or a manifest. Requests that tell nothing new are not
 // sent: there is no HEAD for what the run knows to be missing, and a mount
@@ -28,73 +20,98 @@ func (r *Repo) Put(ctx context.Context, b oci.Blob, from ...string) (oci.How, er
 	if err := oci.CheckDescriptor(d); err != nil {
 		return 0, err
 	}
-	how, err := r.put(ctx, b, from)
-	if err == nil {
-		r.s.learn(d.Digest, true)
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
 	}
-	return how, oci.Wrap("", r.place(string(d.Digest)), err)
-}
-
-func (r *Repo) put(ctx context.Context, b oci.Blob, from []string) (oci.How, error) {
-	d := b.Descriptor()
-	has, known := r.s.known(d.Digest)
-	if has {
+	f := r.s.known(d)
+	if f.present(d.Size) {
 		return oci.Existed, nil
 	}
 	if oci.IsManifest(d.MediaType) {
 		return oci.Sent, r.Publish(ctx, b)
 	}
-	if s := r.saved(d); s != nil { // an upload that another process began
-		defer s.release()
-		if s.location != nil {
-			return oci.Sent, r.upload(ctx, b, s)
-		}
-		return r.begin(ctx, b, from, known, s)
+	how, err := r.putBlob(ctx, b, from, f)
+	return how, oci.Wrap("", r.place(string(d.Digest)), err)
+}
+
+func (r *Repo) putBlob(ctx context.Context, b oci.Blob, from []string, f fact) (how oci.How, err error) {
+	d := b.Descriptor()
+	s := r.saved(d)
+	defer s.release()
+	if s.location != nil { // an upload that another process began
+		how, err = r.upload(ctx, b, s)
+	} else {
+		how, err = r.begin(ctx, b, from, f, s)
 	}
-	return r.begin(ctx, b, from, known, &session{})
+	switch {
+	case err != nil:
+		return 0, err
+	case how == oci.Existed:
+		r.s.learn(d, told, d.Size)
+	default:
+		r.s.learn(d, done, d.Size)
+	}
+	return how, nil
 }
 
 // begin finds the shortest way for the blob to get into the repository.
-func (r *Repo) begin(ctx context.Context, b oci.Blob, from []string, missing bool, s *session) (oci.How, error) {
+func (r *Repo) begin(ctx context.Context, b oci.Blob, from []string, f fact, s *session) (oci.How, error) {
 	d := b.Descriptor()
-	if !missing && len(from) == 0 {
-		if !r.looksEmpty(ctx) {
-			switch _, err := r.statAt(ctx, Mirror{r.g.endpoint, r.name}, d); {
-			case err == nil:
-				return oci.Existed, nil
-			case !isKind(err, oci.ErrNotFound):
-				return 0, err
-			}
-		} else {
+	if f.suspect {
+		from = nil
+	}
+	if f.presence != missing && len(from) == 0 {
+		if !f.suspect && r.looksEmpty(ctx) {
 			// No tags, so most likely no blobs. If an interrupted copy has left
 			// some, a mount from the repository itself finds them at no cost.
 			from = []string{r.name}
+		} else if there, err := r.has(ctx, d); there || err != nil {
+			return oci.Existed, err
 		}
 	}
-	for i, repo := range from {
-		if r.g.noCrossMount.Load() {
-			break
-		}
-		mounted, err := r.mount(ctx, d, repo, s)
-		if err != nil {
-			return 0, err
-		}
-		if mounted && repo == r.name {
-			return oci.Existed, nil
-		}
-		if mounted {
-			return oci.Mounted, nil
-		}
-		if s.location != nil && i < len(from)-1 { // another repository may have it
-			r.cancel(ctx, s)
-		}
+	if mounted, err := r.mountAny(ctx, d, from, s); err != nil || mounted == r.name {
+		return oci.Existed, err
+	} else if mounted != "" {
+		return oci.Mounted, nil
 	}
 	if s.location == nil {
 		if err := r.start(ctx, d, s); err != nil {
 			return 0, err
 		}
 	}
-	return oci.Sent, r.upload(ctx, b, s)
+	return r.upload(ctx, b, s)
+}
+
+// has asks the registry itself for a blob. One of another size is not the
+// blob, and may be replaced by it.
+func (r *Repo) has(ctx context.Context, d oci.Descriptor) (bool, error) {
+	size, err := r.statAt(ctx, r.home(), d)
+	if isKind(err, oci.ErrNotFound) {
+		return false, nil
+	}
+	if err == nil && size >= 0 && size != d.Size {
+		r.g.o.Log.Warn("registry has a blob of another size, sending it again", "blob", d.Digest, "size", size, "want", d.Size)
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// mountAny asks for the blob of one repository after the other and returns
+// the one that it was mounted from; "" if none, and then there may be an upload
+// session.
+func (r *Repo) mountAny(ctx context.Context, d oci.Descriptor, from []string, s *session) (string, error) {
+	for _, repo := range from {
+		if !validName(repo) || r.g.noCrossMount.Load() {
+			continue
+		}
+		if s.location != nil { // another repository may have it
+			r.cancel(ctx, s)
+		}
+		if mounted, err := r.mount(ctx, d, repo, s); mounted || err != nil {
+			return repo, err
+		}
+	}
+	return "", nil
 }
 
 // mount asks for a blob of another repository. If it is not granted, the
@@ -105,16 +122,19 @@ func (r *Repo) mount(ctx context.Context, d oci.Descriptor, from string, s *sess
 	if from != r.name {
 		scopes = append(scopes, transport.Scope{Repository: from, Actions: "pull"})
 	}
-	resp, err := r.do(ctx, transport.Request{Method: http.MethodPost, Path: r.path("/blobs/uploads/"),
-		Query: url.Values{"mount": {string(d.Digest)}, "from": {from}}, Scopes: scopes,
-		Accept: []int{http.StatusCreated, http.StatusAccepted}})
+	q := transport.Request{Method: http.MethodPost, Path: r.path("/blobs/uploads/"),
+		Query: algorithm(d, url.Values{"mount": {string(d.Digest)}, "from": {from}}), Scopes: scopes,
+		Accept: []int{http.StatusCreated, http.StatusAccepted}}
+	resp, err := r.do(ctx, q)
 	var status *transport.Error
 	switch {
 	case err == nil:
 	case errors.As(err, &status) && status.Status < 500 && status.Status != http.StatusTooManyRequests:
 		// Some registries answer a mount they do not grant with an error, as
 		// Harbor and Docker Hub have done (go-containerregistry 1393, 1741).
-		r.g.noCrossMount.Store(status.Status == http.StatusMethodNotAllowed || from == r.name)
+		if status.Status == http.StatusMethodNotAllowed || from == r.name {
+			r.g.noCrossMount.Store(true)
+		}
 		return false, nil
 	default:
 		return false, err
@@ -129,11 +149,9 @@ func (r *Repo) mount(ctx context.Context, d oci.Descriptor, from string, s *sess
 
 // start opens an upload session.
 func (r *Repo) start(ctx context.Context, d oci.Descriptor, s *session) error {
-	q := transport.Request{Method: http.MethodPost, Path: r.path("/blobs/uploads/"), Scopes: r.push(), Accept: []int{http.StatusAccepted}}
-	if alg := d.Digest.Algorithm(); alg != "sha256" {
-		q.Query = url.Values{"digest-algorithm": {string(alg)}}
-	}
-	resp, err := r.do(ctx, q)
+	s.location, s.offset = nil, 0
+	resp, err := r.do(ctx, transport.Request{Method: http.MethodPost, Path: r.path("/blobs/uploads/"),
+		Query: algorithm(d, url.Values{}), Scopes: r.push(), Accept: []int{http.StatusAccepted}})
 	if err != nil {
 		return err
 	}
@@ -141,81 +159,24 @@ func (r *Repo) start(ctx context.Context, d oci.Descriptor, s *session) error {
 	return r.opened(resp, s)
 }
 
-// Publish stores a manifest under its names, one request each, or under its
-// digest if there are none.
-func (r *Repo) Publish(ctx context.Context, b oci.Blob, names ...string) error {
-	for _, n := range names {
-		if !validTag(n) {
-			return oci.Errorf(oci.ErrInvalid, "%s cannot be a tag", oci.Quote(n))
-		}
-	}
-	d := b.Descriptor()
-	raw, err := readBlob(ctx, b)
+// opened notes the session that an answer offers.
+func (r *Repo) opened(resp *http.Response, s *session) error {
+	u, err := r.g.o.Client.Location(resp)
 	if err != nil {
 		return err
 	}
-	targets, query := names, url.Values(nil)
-	if len(names) == 0 || d.Digest.Algorithm() != "sha256" {
-		targets = []string{string(d.Digest)} // a tag alone would get a sha256 digest
-		if len(names) > 0 {
-			query = url.Values{"tag": names}
-		}
+	s.location, s.offset, s.minChunk = u, 0, 0
+	if n, err := parseInt(resp.Header.Get("OCI-Chunk-Min-Length")); err == nil {
+		s.minChunk = n
 	}
-	for _, t := range targets {
-		resp, err := r.putManifest(ctx, d, raw, t, query, http.Header{"Content-Type": {d.MediaType}})
-		if err != nil {
-			return oci.Wrap("", r.place(t), err)
-		}
-		for _, n := range query["tag"] {
-			if !slices.Contains(resp.Header.Values("OCI-Tag"), n) {
-				return oci.Wrap("", r.place(n), oci.Errorf(oci.ErrUnsupported, "registry cannot tag a manifest whose digest is %s", d.Digest.Algorithm()))
-			}
-		}
-		if err := r.link(ctx, d, raw, resp); err != nil {
-			return oci.Wrap("", r.place(t), err)
-		}
-	}
-	r.s.learn(d.Digest, true)
 	return nil
 }
 
-func (r *Repo) putManifest(ctx context.Context, d oci.Descriptor, raw []byte, target string, query url.Values, h http.Header) (*http.Response, error) {
-	resp, err := r.do(ctx, transport.Request{Method: http.MethodPut, Path: r.path("/manifests/" + target), Query: query,
-		Scopes: r.push(), Header: h, Size: int64(len(raw)),
-		Body: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil }})
-	var status *transport.Error
-	if errors.As(err, &status) && status.Has("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN") {
-		return nil, oci.Errorf(oci.ErrNotFound, "registry misses something that the manifest needs: %w", err)
+// algorithm adds the one of the digest, where it is not the one that
+// registries expect.
+func algorithm(d oci.Descriptor, q url.Values) url.Values {
+	if alg := d.Digest.Algorithm(); alg != "sha256" {
+		q.Set("digest-algorithm", string(alg))
 	}
-	if err != nil {
-		return nil, err
-	}
-	resp.Body.Close()
-	if got := resp.Header.Get("Docker-Content-Digest"); got != "" && got != string(d.Digest) && d.Digest.Algorithm() == "sha256" {
-		return nil, oci.Errorf(oci.ErrCorrupt, "registry has stored digest %s, want %s", oci.Quote(got), d.Digest)
-	}
-	return resp, nil
-}
-
-// Tag gives a name to a manifest that is there.
-func (r *Repo) Tag(ctx context.Context, name string, d oci.Descriptor) error {
-	m, err := r.get(ctx, Mirror{r.g.endpoint, r.name}, string(d.Digest))
-	if err != nil {
-		return oci.Wrap("", r.place(string(d.Digest)), err)
-	}
-	return r.Publish(ctx, m.Blob(), name)
-}
-
-// readBlob reads a manifest that is about to be sent.
-func readBlob(ctx context.Context, b oci.Blob) ([]byte, error) {
-	d := b.Descriptor()
-	if d.Size > oci.MaxManifest {
-		return nil, oci.Errorf(oci.ErrInvalid, "manifest has %d bytes, more than %d", d.Size, oci.MaxManifest)
-	}
-	rc, err := b.Open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer rc.Close()
-	return io.ReadAll(oci.Verify(rc, d))
+	return q
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/dray-tools/dray/internal/transport"
@@ -23,37 +22,41 @@ func isKind(err, kind error) bool { return errors.Is(err, kind) }
 // Resolve asks for a tag or digest with HEAD, and with GET where the registry
 // does not answer HEAD in full.
 func (r *Repo) Resolve(ctx context.Context, name string) (oci.Descriptor, error) {
-	_, err := oci.ParseDigest(name)
-	byDigest := err == nil
-	if !byDigest && !validTag(name) {
+	want, err := oci.ParseDigest(name)
+	if err != nil && !validTag(name) {
 		return oci.Descriptor{}, oci.Errorf(oci.ErrInvalid, "%s cannot be a tag", oci.Quote(name))
 	}
-	d, err := first(r, byDigest, func(m Mirror) (oci.Descriptor, error) { return r.resolveAt(ctx, m, name) })
-	if err == nil && byDigest && string(d.Digest) != name {
-		err = oci.Errorf(oci.ErrCorrupt, "registry answers with digest %s", d.Digest)
+	places, err := r.mirrors(want != "")
+	if err != nil {
+		return oci.Descriptor{}, oci.Wrap("", r.place(name), err)
 	}
-	if !byDigest {
-		r.s.resolved(err == nil)
-	}
-	if err == nil && r.g.o.Mirrors == nil {
-		r.s.learn(d.Digest, true)
-	}
+	d, err := first(ctx, r, places, func(m Mirror) (oci.Descriptor, error) {
+		d, err := r.resolveAt(ctx, m, name, want)
+		if err == nil && r.own(m) {
+			r.s.learn(d, told, d.Size)
+		}
+		if want == "" && r.own(m) && (err == nil || isKind(err, oci.ErrNotFound)) {
+			r.s.resolved(err == nil)
+		}
+		return d, err
+	})
 	return d, oci.Wrap("", r.place(name), err)
 }
 
-func (r *Repo) resolveAt(ctx context.Context, m Mirror, name string) (oci.Descriptor, error) {
+// resolveAt asks one place; want is the digest, if that is what was named.
+func (r *Repo) resolveAt(ctx context.Context, m Mirror, name string, want oci.Digest) (oci.Descriptor, error) {
 	q := r.read(m, http.MethodHead, "/manifests/"+name)
 	q.Header = acceptManifests
 	resp, err := r.g.o.Client.Do(ctx, q)
 	if err == nil {
 		resp.Body.Close()
-		if d, ok := describe(resp); ok {
-			return d, nil
+		if d, ok, err := describe(resp, want); ok || err != nil {
+			return d, err
 		}
 	} else if !(isKind(err, oci.ErrUnsupported) || r.confirm && isKind(err, oci.ErrNotFound)) {
 		return oci.Descriptor{}, err
 	}
-	manifest, err := r.get(ctx, m, name)
+	manifest, _, err := r.get(ctx, m, name)
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
@@ -61,10 +64,19 @@ func (r *Repo) resolveAt(ctx context.Context, m Mirror, name string) (oci.Descri
 }
 
 // describe makes a descriptor of an answer's headers, if they are all there.
-func describe(resp *http.Response) (oci.Descriptor, bool) {
-	d, err := oci.ParseDigest(resp.Header.Get("Docker-Content-Digest"))
-	mt := mediaType(resp)
-	return oci.Descriptor{MediaType: mt, Digest: d, Size: resp.ContentLength}, err == nil && resp.ContentLength > 0 && oci.IsManifest(mt)
+// Those of schema 1 are not believed: signed manifests have another digest
+// than their bytes.
+func describe(resp *http.Response, want oci.Digest) (d oci.Descriptor, ok bool, err error) {
+	digest, bad := oci.ParseDigest(resp.Header.Get("Docker-Content-Digest"))
+	if want != "" {
+		if bad == nil && digest != want && digest.Algorithm() == want.Algorithm() {
+			return d, false, oci.Errorf(oci.ErrCorrupt, "registry answers with digest %s", digest)
+		}
+		digest, bad = want, nil
+	}
+	d = oci.Descriptor{MediaType: mediaType(resp), Digest: digest, Size: resp.ContentLength}
+	old := d.MediaType == oci.MediaSchema1 || d.MediaType == oci.MediaSchema1Signed
+	return d, bad == nil && d.Size > 0 && d.Size <= oci.MaxManifest && oci.IsManifest(d.MediaType) && !old, nil
 }
 
 func mediaType(resp *http.Response) string {
@@ -77,66 +89,113 @@ func mediaType(resp *http.Response) string {
 
 // get reads a manifest by a tag or a digest. What it is called is computed from
 // its bytes, not taken from headers.
-func (r *Repo) get(ctx context.Context, m Mirror, name string) (*oci.Manifest, error) {
-	q := r.read(m, http.MethodGet, "/manifests/"+name)
-	q.Header = acceptManifests
-	resp, err := r.g.o.Client.Do(ctx, q)
+func (r *Repo) get(ctx context.Context, m Mirror, name string) (*oci.Manifest, *http.Response, error) {
+	raw, resp, err := r.raw(ctx, m, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer resp.Body.Close()
-	var buf bytes.Buffer
-	if _, err := io.Copy(&buf, io.LimitReader(resp.Body, oci.MaxManifest+1)); err != nil {
-		return nil, busy(ctx, err)
-	}
-	mt := mediaType(resp)
-	if !oci.IsManifest(mt) && strings.HasPrefix(mt, "text/") {
-		return nil, oci.Errorf(oci.ErrInvalid, "not a registry's answer: it is %s, not a manifest", oci.Quote(mt))
-	}
-	manifest, err := oci.ParseManifest(mt, buf.Bytes())
+	manifest, err := oci.ParseManifest(mediaType(resp), raw)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	want, err := oci.ParseDigest(name)
-	if err != nil { // a tag
-		return manifest, nil
+	if want, err := oci.ParseDigest(name); err == nil {
+		manifest.Descriptor.Digest = want
+	} else if told, err := oci.ParseDigest(resp.Header.Get("Docker-Content-Digest")); err == nil && told.Algorithm().FromBytes(raw) == told {
+		manifest.Descriptor.Digest = told // perhaps not sha256
 	}
-	if got := want.Algorithm().FromBytes(buf.Bytes()); got != want {
-		return nil, oci.Errorf(oci.ErrCorrupt, "content has digest %s, want %s", got, want)
-	}
-	manifest.Descriptor.Digest = want
-	return manifest, nil
+	return manifest, resp, nil
 }
 
-// Stat asks for a blob or manifest with HEAD, unless the run knows already
-// that it is not there.
+// raw reads the bytes of a manifest. By digest they are the right ones.
+func (r *Repo) raw(ctx context.Context, m Mirror, name string) ([]byte, *http.Response, error) {
+	q := r.read(m, http.MethodGet, "/manifests/"+name)
+	q.Header = acceptManifests
+	resp, raw, err := r.fetch(ctx, q, oci.MaxManifest)
+	if err != nil {
+		return nil, nil, err
+	}
+	if mt := mediaType(resp); !oci.IsManifest(mt) && strings.HasPrefix(mt, "text/") {
+		return nil, nil, oci.Errorf(oci.ErrInvalid, "not a registry's answer: it is %s, not a manifest", oci.Quote(mt))
+	}
+	if want, err := oci.ParseDigest(name); err == nil {
+		if got := want.Algorithm().FromBytes(raw); got != want {
+			return nil, nil, oci.Errorf(oci.ErrCorrupt, "content has digest %s, want %s", got, want)
+		}
+	}
+	return raw, resp, nil
+}
+
+// fetch reads a small answer whole, and asks again for one that breaks off.
+func (r *Repo) fetch(ctx context.Context, q *transport.Request, limit int64) (*http.Response, []byte, error) {
+	for failed := 1; ; failed++ {
+		resp, err := r.g.o.Client.Do(ctx, q)
+		if err != nil {
+			return nil, nil, err
+		}
+		var buf bytes.Buffer // grows as bytes arrive: a length is a claim
+		n, err := io.Copy(&buf, io.LimitReader(resp.Body, limit+1))
+		resp.Body.Close()
+		switch {
+		case err == nil && n > limit:
+			return nil, nil, oci.Errorf(oci.ErrInvalid, "answer has more than %d bytes", limit)
+		case err == nil:
+			return resp, buf.Bytes(), nil
+		case ctx.Err() != nil || failed >= downloadAttempts:
+			return nil, nil, busy(ctx, err)
+		}
+		if err := r.g.pause(ctx, failed); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// Stat asks for a blob or manifest with HEAD, unless the run knows already.
 func (r *Repo) Stat(ctx context.Context, d oci.Descriptor) (oci.Descriptor, error) {
 	if _, err := oci.ParseDigest(string(d.Digest)); err != nil {
 		return d, err
 	}
-	if has, known := r.s.known(d.Digest); known && (d.Size > 0 || !has) {
-		if !has {
-			return d, oci.Wrap("", r.place(string(d.Digest)), oci.ErrNotFound)
-		}
-		return d, nil
+	if ctx.Err() != nil {
+		return d, context.Cause(ctx)
 	}
-	if r.looksEmpty(ctx) {
-		return d, oci.Wrap("", r.place(string(d.Digest)), oci.ErrNotFound)
-	}
-	size, err := first(r, true, func(m Mirror) (int64, error) { return r.statAt(ctx, m, d) })
-	if err == nil || isKind(err, oci.ErrNotFound) {
-		r.s.learn(d.Digest, err == nil)
-	}
-	if err == nil && d.Size > 0 && size != d.Size && size >= 0 {
+	size, err := r.stat(ctx, d)
+	switch {
+	case err != nil:
+	case size < 0 && d.Size <= 0:
+		err = oci.Errorf(oci.ErrUnsupported, "registry does not tell the size")
+	case size >= 0 && d.Size > 0 && size != d.Size:
 		err = oci.Errorf(oci.ErrCorrupt, "registry has %d bytes, want %d", size, d.Size)
+	case size >= 0:
+		d.Size = size
 	}
-	if err != nil {
-		return d, oci.Wrap("", r.place(string(d.Digest)), err)
-	}
-	d.Size = size
-	return d, nil
+	return d, oci.Wrap("", r.place(string(d.Digest)), err)
 }
 
+func (r *Repo) stat(ctx context.Context, d oci.Descriptor) (int64, error) {
+	switch f := r.s.known(d); {
+	case f.presence == missing:
+		return 0, oci.ErrNotFound
+	case f.presence >= told && (f.size >= 0 || d.Size > 0):
+		return f.size, nil
+	}
+	if !r.confirm && r.looksEmpty(ctx) {
+		return 0, oci.ErrNotFound
+	}
+	places, err := r.mirrors(true)
+	if err != nil {
+		return 0, err
+	}
+	return first(ctx, r, places, func(m Mirror) (int64, error) {
+		size, err := r.statAt(ctx, m, d)
+		if r.own(m) && err == nil {
+			r.s.learn(d, told, size)
+		} else if r.own(m) && isKind(err, oci.ErrNotFound) {
+			r.s.learn(d, missing, 0)
+		}
+		return size, err
+	})
+}
+
+// statAt asks one place for the size, which is -1 if it does not tell.
 func (r *Repo) statAt(ctx context.Context, m Mirror, d oci.Descriptor) (int64, error) {
 	q := r.read(m, http.MethodHead, kindPath(d))
 	q.Header = acceptManifests
@@ -146,17 +205,15 @@ func (r *Repo) statAt(ctx context.Context, m Mirror, d oci.Descriptor) (int64, e
 		if resp.ContentLength >= 0 || d.Size > 0 {
 			return resp.ContentLength, nil
 		}
-	} else if !isKind(err, oci.ErrUnsupported) {
+	} else if !(isKind(err, oci.ErrUnsupported) || r.confirm && isKind(err, oci.ErrNotFound)) {
 		return 0, err
 	}
 	if oci.IsManifest(d.MediaType) {
-		manifest, err := r.get(ctx, m, string(d.Digest))
-		if err != nil {
-			return 0, err
-		}
-		return manifest.Descriptor.Size, nil
+		raw, _, err := r.raw(ctx, m, string(d.Digest))
+		return int64(len(raw)), err
 	}
 	q = r.read(m, http.MethodGet, kindPath(d))
+	q.Large = true
 	if resp, err = r.g.o.Client.Do(ctx, q); err != nil {
 		return 0, err
 	}
@@ -170,11 +227,34 @@ func (r *Repo) Open(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error
 	if err := oci.CheckDescriptor(d); err != nil {
 		return nil, err
 	}
+	if oci.IsManifest(d.MediaType) {
+		return r.openManifest(ctx, d)
+	}
 	b := &download{ctx: ctx, r: r, d: d, end: d.Size}
-	if err := b.open(); err != nil {
+	if err := b.begin(); err != nil {
 		return nil, oci.Wrap("", r.place(string(d.Digest)), err)
 	}
 	return oci.Verify(b, d), nil
+}
+
+// openManifest reads a manifest whole, so that a place with wrong bytes is
+// passed over like one that has none.
+func (r *Repo) openManifest(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error) {
+	places, err := r.mirrors(true)
+	if err != nil {
+		return nil, oci.Wrap("", r.place(string(d.Digest)), err)
+	}
+	raw, err := first(ctx, r, places, func(m Mirror) ([]byte, error) {
+		raw, _, err := r.raw(ctx, m, string(d.Digest))
+		if err == nil && int64(len(raw)) != d.Size {
+			err = oci.Errorf(oci.ErrCorrupt, "manifest has %d bytes, want %d", len(raw), d.Size)
+		}
+		return raw, err
+	})
+	if err != nil {
+		return nil, oci.Wrap("", r.place(string(d.Digest)), err)
+	}
+	return oci.Bytes(d.MediaType, raw, d.Digest).Open(ctx)
 }
 
 // OpenRange reads a part of a blob; see oci.Ranger.
@@ -190,7 +270,7 @@ func (r *Repo) OpenRange(ctx context.Context, d oci.Descriptor, offset, length i
 	if b.off == b.end {
 		return http.NoBody, nil
 	}
-	if err := b.open(); err != nil {
+	if err := b.begin(); err != nil {
 		return nil, oci.Wrap("", r.place(string(d.Digest)), err)
 	}
 	return b, nil
@@ -207,66 +287,4 @@ func kindPath(d oci.Descriptor) string {
 		return "/manifests/" + string(d.Digest)
 	}
 	return "/blobs/" + string(d.Digest)
-}
-
-// mirrors lists where to read, best first.
-func (r *Repo) mirrors(byDigest bool) ([]Mirror, error) {
-	if r.g.o.Mirrors != nil {
-		if list, err := r.g.o.Mirrors(r.name, byDigest); err != nil || len(list) > 0 {
-			return list, err
-		}
-	}
-	return []Mirror{{Endpoint: r.g.endpoint, Repository: r.name}}, nil
-}
-
-// first tries one place after the other. What the last one says counts, and
-// wrong content counts at once.
-func first[T any](r *Repo, byDigest bool, try func(Mirror) (T, error)) (T, error) {
-	var out T
-	places, err := r.mirrors(byDigest)
-	for i, m := range places {
-		if out, err = try(m); err == nil || errors.Is(err, context.Canceled) {
-			break
-		}
-		if i < len(places)-1 {
-			r.g.o.Log.Warn("mirror does not help, trying the next", "mirror", m.Endpoint.Host+"/"+m.Repository, "error", err)
-		}
-	}
-	return out, err
-}
-
-// busy makes a failed read one that is worth another try, unless the context
-// has ended.
-func busy(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if isKind(err, oci.ErrBusy) || isKind(err, oci.ErrCorrupt) {
-		return err
-	}
-	return oci.Errorf(oci.ErrBusy, "connection lost: %w", err)
-}
-
-// contentRange reads "bytes FIRST-LAST/SIZE" (RFC 9110, 14.4); size is -1
-// for "*".
-func contentRange(s string) (first, last, size int64, ok bool) {
-	rest, ok := strings.CutPrefix(s, "bytes ")
-	span, total, ok2 := strings.Cut(rest, "/")
-	a, b, ok3 := strings.Cut(span, "-")
-	if !ok || !ok2 || !ok3 {
-		return 0, 0, 0, false
-	}
-	first, err1 := parseInt(a)
-	last, err2 := parseInt(b)
-	size, err3 := int64(-1), error(nil)
-	if total != "*" {
-		size, err3 = parseInt(total)
-	}
-	return first, last, size, err1 == nil && err2 == nil && err3 == nil && first <= last && (size < 0 || last < size)
-}
-
-// parseInt reads plain decimal digits: no sign, no blanks.
-func parseInt(s string) (int64, error) {
-	n, err := strconv.ParseUint(s, 10, 63)
-	return int64(n), err
 }

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dray-tools/dray/internal/transport"
 	"github.com/dray-tools/dray/oci"
@@ -47,12 +48,16 @@ type Registry struct {
 	endpoint transport.Endpoint
 	o        Options
 
+	backoff time.Duration // before the second attempt, see pause
+
 	mu    sync.Mutex
 	repos map[string]*state
+	tags  map[string]turn // of fallback indexes, by repository and tag
 
-	noReferrers  atomic.Bool // the host has no referrers API
-	noCrossMount atomic.Bool // the host refuses mounts
-	chunked      atomic.Bool // the host has refused a body as too large
+	noReferrers  atomic.Bool  // the host has no referrers API
+	noCrossMount atomic.Bool  // the host refuses mounts
+	chunked      atomic.Bool  // the host has refused a body as too large
+	chunk        atomic.Int64 // size in bytes of the next chunks
 }
 
 var _ oci.Catalog = (*Registry)(nil)
@@ -65,11 +70,15 @@ func New(e transport.Endpoint, o Options) *Registry {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Registry{endpoint: e, o: o, repos: map[string]*state{}}
+	g := &Registry{endpoint: e, o: o, backoff: 50 * time.Millisecond, repos: map[string]*state{}, tags: map[string]turn{}}
+	g.chunk.Store(o.ChunkSize)
+	return g
 }
 
 // The name grammar of distribution-spec, "Pulling manifests".
 var nameRE = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
+
+func validName(s string) bool { return len(s) <= 255 && nameRE.MatchString(s) }
 
 // Repository opens a repository to read and to write.
 func (g *Registry) Repository(_ context.Context, name string) (oci.Store, error) {
@@ -78,14 +87,14 @@ func (g *Registry) Repository(_ context.Context, name string) (oci.Store, error)
 
 // Repo is Repository with its own type.
 func (g *Registry) Repo(name string) (*Repo, error) {
-	if len(name) > 255 || !nameRE.MatchString(name) {
+	if !validName(name) {
 		return nil, oci.Errorf(oci.ErrInvalid, "%s cannot be the name of a repository", oci.Quote(name))
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.repos[name]
 	if s == nil {
-		s = &state{has: map[oci.Digest]bool{}}
+		s = newState()
 		g.repos[name] = s
 	}
 	return &Repo{g: g, name: name, s: s}, nil
@@ -130,68 +139,6 @@ func (r *Repo) ForWriting() *Repo {
 
 // Locate tells the host as the user named it, and the repository.
 func (r *Repo) Locate() (host, repository string) { return r.g.endpoint.Host, r.name }
-
-// state is what a run has learnt about a repository.
-type state struct {
-	probe sync.Mutex // held while it is found out whether the repository is empty
-
-	mu     sync.Mutex
-	fresh  bool // a tag was missing: the repository may be empty
-	filled bool // it holds something
-	empty  bool // it has no tags and has not been written to
-	has    map[oci.Digest]bool
-}
-
-func (s *state) known(d oci.Digest) (has, known bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	has, known = s.has[d]
-	return has, known
-}
-
-func (s *state) learn(d oci.Digest, has bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.has[d] = has
-	s.filled = s.filled || has
-}
-
-// resolved notes what asking for a tag told about the repository as a whole.
-func (s *state) resolved(found bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.filled = s.filled || found
-	s.fresh = s.fresh || !found
-}
-
-// looksEmpty asks, once a run and only after a tag was missing, whether the
-// repository has any tags: one request instead of one for each blob.
-func (r *Repo) looksEmpty(ctx context.Context) bool {
-	s := r.s
-	s.probe.Lock()
-	defer s.probe.Unlock()
-	s.mu.Lock()
-	ask := s.fresh && !s.filled && !s.empty
-	empty := s.empty
-	s.fresh = false
-	s.mu.Unlock()
-	if !ask {
-		return empty
-	}
-	any := false
-	for _, err := range r.page(ctx, r.path("/tags/list"), 1, r.push(), "tags") {
-		any = true
-		if err != nil {
-			any = !isKind(err, oci.ErrNotFound)
-		}
-		break
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.empty = !any
-	s.filled = s.filled || any
-	return s.empty
-}
 
 func (r *Repo) pull() []transport.Scope {
 	return []transport.Scope{{Repository: r.name, Actions: "pull"}}

@@ -15,118 +15,191 @@ import (
 	"github.com/dray-tools/dray/oci"
 )
 
-const uploadAttempts = 8 // without progress in between
+const (
+	uploadAttempts = 8        // without progress in between
+	sessionLosses  = 4        // uploads of one blob that the registry may forget
+	leastChunk     = 64 << 10 // bytes; a registry that refuses such a body is not served
+)
 
-// opened notes the session that an answer offers.
-func (r *Repo) opened(resp *http.Response, s *session) error {
-	u, err := r.g.o.Client.Location(resp)
-	if err != nil {
+// An uploading is a blob on its way into a session.
+type uploading struct {
+	r *Repo
+	d oci.Descriptor
+	c *cursor
+	s *session
+
+	body   int64 // size of the last body
+	best   int64 // most bytes the registry had, in steps of progress
+	failed int   // attempts since then
+	lost   int   // sessions that the registry has forgotten
+
+	mixed     bool // the session has bytes of more than one request
+	restarted bool // because those were wrong
+	refused   bool // the registry has called a request bad
+}
+
+// upload sends a blob into a session: in one PUT, or in chunks where the host
+// has refused a large body. After a failure, and if another process has begun
+// the session, it asks the registry how far it got and goes on there.
+func (r *Repo) upload(ctx context.Context, b oci.Blob, s *session) (oci.How, error) {
+	u := &uploading{r: r, d: b.Descriptor(), c: &cursor{ctx: ctx, b: b}, s: s}
+	defer u.c.close()
+	if s.resumed {
+		if there, err := u.resync(ctx); there || err != nil {
+			return oci.Existed, err
+		}
+	}
+	for {
+		s.save()
+		err := u.send(ctx)
+		if err == nil {
+			s.forget()
+			return oci.Sent, nil
+		}
+		if err := u.judge(ctx, err); err != nil {
+			return 0, err
+		}
+		r.g.o.Log.Info("upload broke off, going on", "blob", u.d.Digest, "error", err)
+		if u.failed > 0 {
+			if err := r.g.pause(ctx, u.failed); err != nil {
+				return 0, err
+			}
+		}
+		if there, err := u.resync(ctx); there || err != nil {
+			return oci.Sent, err
+		}
+	}
+}
+
+// judge decides what a failure means. It returns nil if another attempt is
+// worth it.
+func (u *uploading) judge(ctx context.Context, err error) error {
+	source := u.c.stop()
+	if ctx.Err() != nil { // the session stays for the next run
+		return context.Cause(ctx)
+	}
+	if source != nil && !isKind(source, oci.ErrBusy) {
+		if isKind(source, oci.ErrCorrupt) || u.s.file == "" {
+			u.r.cancel(ctx, u.s)
+		}
+		return source
+	}
+	if err := u.weigh(ctx, err); err != nil {
+		u.r.cancel(ctx, u.s)
 		return err
 	}
-	s.location, s.offset = u, 0
-	if n, err := parseInt(resp.Header.Get("OCI-Chunk-Min-Length")); err == nil {
-		s.minChunk = n
+	if u.s.offset-u.best >= progress {
+		u.best, u.failed = u.s.offset, 0
+	}
+	if u.failed >= uploadAttempts {
+		return err
 	}
 	return nil
 }
 
-// upload sends a blob into a session: in one PUT, or in chunks where the host
-// has refused a large body. After a failure it asks the registry how far it
-// got and goes on there.
-func (r *Repo) upload(ctx context.Context, b oci.Blob, s *session) error {
-	d := b.Descriptor()
-	c := &cursor{b: b}
-	defer c.close()
-	resumed := s.resumed
-	for failed := 0; ; {
-		before := s.offset
-		s.save()
-		err := r.send(ctx, d, c, s)
-		switch {
-		case err == nil:
-			s.forget()
+// weigh looks at an answer of the registry, and returns it if it is final.
+func (u *uploading) weigh(ctx context.Context, err error) error {
+	var status *transport.Error
+	if !errors.As(err, &status) {
+		u.failed++
+		if isKind(err, oci.ErrBusy) {
 			return nil
-		case ctx.Err() != nil: // the session stays for the next run
-			return context.Cause(ctx)
-		case isKind(c.err, oci.ErrCorrupt):
-			r.cancel(ctx, s)
-			return c.err
-		case c.err != nil && !isKind(c.err, oci.ErrBusy):
-			return c.err
 		}
-		var status *transport.Error
-		isStatus := errors.As(err, &status)
-		switch {
-		case isStatus && status.Status == http.StatusRequestEntityTooLarge && !r.g.chunked.Load():
-			r.g.chunked.Store(true)
-		case isStatus && resumed && status.Has("DIGEST_INVALID"): // the half that was there was wrong
-			resumed = false
-			r.cancel(ctx, s)
-		case isStatus && status.Has("DIGEST_INVALID"):
+		return err
+	}
+	switch {
+	case status.Status == http.StatusRequestEntityTooLarge:
+		if u.smaller() {
+			return nil
+		}
+		return err
+	case status.Has("DIGEST_INVALID"):
+		if !u.mixed || u.restarted {
 			return oci.Errorf(oci.ErrCorrupt, "registry finds another digest than it was told: %w", err)
-		case isStatus && !isKind(err, oci.ErrBusy) && !sessionLost(status.Status):
-			r.cancel(ctx, s)
-			return err
 		}
-		if s.offset-before >= progress {
-			failed = 0
-		}
-		if failed++; failed >= uploadAttempts {
-			return err
-		}
-		r.g.o.Log.Info("upload broke off, going on", "blob", d.Digest, "error", err)
-		if err := pause(ctx, failed); err != nil {
-			return err
-		}
-		if err := r.resync(ctx, d, s); err != nil {
-			return err
-		}
-		if s.offset-before >= progress {
-			failed = 0
-		}
-	}
-}
-
-// sessionLost reports statuses that say something about the session rather
-// than about the blob.
-func sessionLost(status int) bool {
-	switch status {
-	case http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable, http.StatusConflict, http.StatusGone,
-		http.StatusRequestEntityTooLarge, http.StatusBadRequest, http.StatusLengthRequired:
-		return true
-	}
-	return false
-}
-
-// resync asks how much of the blob the session has; if the session is gone,
-// a new one is started.
-func (r *Repo) resync(ctx context.Context, d oci.Descriptor, s *session) error {
-	if s.location != nil && r.status(ctx, d, s) == nil {
+		u.restarted = true // what was there before was wrong
+		u.r.cancel(ctx, u.s)
 		return nil
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	u.failed++
+	switch status.Status {
+	case http.StatusBadRequest, http.StatusLengthRequired:
+		if u.refused {
+			return err
+		}
+		u.refused = true
+		return nil
+	case http.StatusNotFound, http.StatusGone, http.StatusConflict, http.StatusRequestedRangeNotSatisfiable:
+		return nil // they say something about the session rather than about the blob
 	}
-	return r.start(ctx, d, s)
+	if isKind(err, oci.ErrBusy) {
+		return nil
+	}
+	return err
+}
+
+// smaller finds a way to send smaller bodies, after one was too large.
+func (u *uploading) smaller() bool {
+	g := u.r.g
+	if g.chunked.CompareAndSwap(false, true) {
+		return true
+	}
+	size := g.chunk.Load()
+	if u.body > max(size, u.s.minChunk) { // meanwhile another upload has found out
+		return true
+	}
+	next := min(u.body, size) / 4
+	if next < leastChunk || u.s.minChunk > next {
+		return false
+	}
+	g.chunk.CompareAndSwap(size, next)
+	return true
+}
+
+// resync asks how much of the blob the session has. If the session is gone, a
+// new one is started, unless it is gone because the blob is there.
+func (u *uploading) resync(ctx context.Context) (there bool, err error) {
+	u.mixed = false
+	if u.s.location != nil {
+		lost := u.status(ctx)
+		if lost == nil {
+			u.mixed = true
+			return false, nil
+		}
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+		if _, answered := errors.AsType[*transport.Error](lost); !answered && isKind(lost, oci.ErrBusy) {
+			return false, lost // out of reach; the session may be there when it is back
+		}
+		u.s.forget()
+		if there, err := u.r.has(ctx, u.d); there || err != nil {
+			return there, err
+		}
+		if u.lost++; u.lost > sessionLosses {
+			return false, oci.Errorf(oci.ErrBusy, "registry keeps losing the upload: %w", lost)
+		}
+	}
+	return false, u.r.start(ctx, u.d, u.s)
 }
 
 // status asks the session for its offset (distribution-spec, "Getting upload
 // status").
-func (r *Repo) status(ctx context.Context, d oci.Descriptor, s *session) error {
-	resp, err := r.do(ctx, transport.Request{Method: http.MethodGet, URL: s.location, Scopes: r.push(),
+func (u *uploading) status(ctx context.Context) error {
+	resp, err := u.r.do(ctx, transport.Request{Method: http.MethodGet, URL: u.s.location, Scopes: u.r.push(),
 		Accept: []int{http.StatusNoContent, http.StatusAccepted, http.StatusOK}})
 	if err != nil {
 		return err
 	}
 	resp.Body.Close()
 	offset, err := rangeEnd(resp.Header.Get("Range"))
-	if err != nil || offset > d.Size {
+	if err != nil || offset > u.d.Size {
 		return oci.Errorf(oci.ErrInvalid, "registry has the range %s of an upload", oci.Quote(resp.Header.Get("Range")))
 	}
-	if u, err := r.g.o.Client.Location(resp); err == nil {
-		s.location = u
+	if at, err := u.r.g.o.Client.Location(resp); err == nil {
+		u.s.location = at
 	}
-	s.offset = offset
+	u.s.offset = offset
 	return nil
 }
 
@@ -138,7 +211,7 @@ func rangeEnd(s string) (int64, error) {
 	switch {
 	case s == "":
 		return 0, nil
-	case !ok || first != "0" || err != nil:
+	case !ok || first != "0" || err != nil || n == 1<<63-1:
 		return 0, fmt.Errorf("range %s", oci.Quote(s))
 	case n == 0:
 		return 0, nil
@@ -147,66 +220,68 @@ func rangeEnd(s string) (int64, error) {
 }
 
 // send moves the bytes that the session does not have.
-func (r *Repo) send(ctx context.Context, d oci.Descriptor, c *cursor, s *session) error {
-	if r.g.chunked.Load() {
-		for s.offset < d.Size {
-			if err := r.patch(ctx, d, c, s); err != nil {
-				return err
-			}
-			s.save()
+func (u *uploading) send(ctx context.Context) error {
+	for u.r.g.chunked.Load() {
+		left := u.d.Size - u.s.offset
+		if left <= 0 || left < u.s.minChunk { // only a PUT may be shorter
+			break
 		}
+		if err := u.patch(ctx, u.s.offset+min(left, max(u.r.g.chunk.Load(), u.s.minChunk))); err != nil {
+			return err
+		}
+		u.s.save()
 	}
-	u := *s.location
-	q := u.Query()
-	q.Set("digest", string(d.Digest))
-	u.RawQuery = q.Encode()
-	resp, err := r.do(ctx, r.part(http.MethodPut, &u, c, s.offset, d.Size))
-	if err != nil {
-		return err
+	at := *u.s.location
+	digest := url.Values{"digest": {string(u.d.Digest)}}.Encode()
+	if at.RawQuery != "" { // the server's part stays byte for byte
+		digest = at.RawQuery + "&" + digest
 	}
-	return resp.Body.Close()
-}
-
-// patch sends one chunk.
-func (r *Repo) patch(ctx context.Context, d oci.Descriptor, c *cursor, s *session) error {
-	end := min(d.Size, s.offset+max(r.g.o.ChunkSize, s.minChunk))
-	resp, err := r.do(ctx, r.part(http.MethodPatch, s.location, c, s.offset, end))
+	at.RawQuery = digest
+	resp, err := u.r.do(ctx, u.part(http.MethodPut, &at, u.d.Size))
 	if err != nil {
 		return err
 	}
 	resp.Body.Close()
-	got, err := rangeEnd(resp.Header.Get("Range"))
-	if err != nil || got > end || got < s.offset {
-		return oci.Errorf(oci.ErrBusy, "registry has the range %s after a chunk that ends at %d", oci.Quote(resp.Header.Get("Range")), end)
-	}
-	if resp.Header.Get("Range") == "" {
-		got = end
-	}
-	if s.location, err = r.g.o.Client.Location(resp); err != nil {
+	return checkStored(resp, u.d)
+}
+
+// patch sends one chunk. Less of it in the session than was sent is a failure,
+// so that there is an end to it.
+func (u *uploading) patch(ctx context.Context, end int64) error {
+	resp, err := u.r.do(ctx, u.part(http.MethodPatch, u.s.location, end))
+	if err != nil {
 		return err
 	}
-	s.offset = got
+	resp.Body.Close()
+	if resp.Header.Get("Location") != "" {
+		at, err := u.r.g.o.Client.Location(resp)
+		if err != nil {
+			return err
+		}
+		u.s.location = at
+	}
+	if told := resp.Header.Get("Range"); told != "" {
+		if got, err := rangeEnd(told); err != nil || got != end && end > 1 {
+			return oci.Errorf(oci.ErrBusy, "registry has the range %s after a chunk that ends at %d", oci.Quote(told), end)
+		}
+	}
+	u.s.offset, u.mixed = end, true
 	return nil
 }
 
-// part is the request that sends the bytes from one offset to another.
-func (r *Repo) part(method string, u *url.URL, c *cursor, from, to int64) transport.Request {
-	q := transport.Request{Method: method, URL: u, Scopes: r.push(), Size: to - from, Large: true, Once: true,
+// part is the request that sends the bytes from the session's offset to end.
+func (u *uploading) part(method string, at *url.URL, end int64) transport.Request {
+	from := u.s.offset
+	u.body = end - from
+	q := transport.Request{Method: method, URL: at, Scopes: u.r.push(), Size: u.body, Large: true, Once: true,
 		Header: http.Header{"Content-Type": {"application/octet-stream"}}}
+	if u.body == 0 {
+		return q
+	}
 	if from > 0 || method == http.MethodPatch {
-		if to > from {
-			q.Header.Set("Content-Range", fmt.Sprintf("%d-%d", from, to-1))
-		}
+		q.Header.Set("Content-Range", fmt.Sprintf("%d-%d", from, end-1))
 	}
-	if to > from {
-		q.Body = func(ctx context.Context) (io.ReadCloser, error) {
-			if err := c.seek(ctx, from); err != nil {
-				c.err = err
-				return nil, err
-			}
-			return io.NopCloser(io.LimitReader(c, to-from)), nil
-		}
-	}
+	q.Body = func(context.Context) (io.ReadCloser, error) { return u.c.section(from, end) }
 	return q
 }
 
@@ -221,56 +296,4 @@ func (r *Repo) cancel(ctx context.Context, s *session) {
 	}
 	s.location, s.offset = nil, 0
 	s.forget()
-}
-
-// A cursor reads a blob from any offset, going on with an open stream where it
-// can. A stream from the start is verified; one from the middle cannot be, and
-// the registry's own check of the digest has to do.
-type cursor struct {
-	b   oci.Blob
-	rc  io.ReadCloser
-	pos int64
-	err error // of the blob, as opposed to the connection
-}
-
-func (c *cursor) seek(ctx context.Context, off int64) error {
-	c.err = nil
-	if c.rc != nil && c.pos == off {
-		return nil
-	}
-	c.close()
-	if rb, ok := c.b.(oci.RangeBlob); ok && off > 0 {
-		rc, err := rb.OpenRange(ctx, off, -1)
-		if err == nil {
-			c.rc, c.pos = rc, off
-			return nil
-		}
-		if !isKind(err, oci.ErrUnsupported) {
-			return err
-		}
-	}
-	rc, err := c.b.Open(ctx)
-	if err != nil {
-		return err
-	}
-	c.rc, c.pos = oci.Verify(rc, c.b.Descriptor()), 0
-	n, err := io.CopyN(io.Discard, c.rc, off)
-	c.pos = n
-	return err
-}
-
-func (c *cursor) Read(p []byte) (int, error) {
-	n, err := c.rc.Read(p)
-	c.pos += int64(n)
-	if err != nil && err != io.EOF {
-		c.err = err
-	}
-	return n, err
-}
-
-func (c *cursor) close() {
-	if c.rc != nil {
-		c.rc.Close()
-		c.rc = nil
-	}
 }

@@ -37,6 +37,17 @@ func (l *Dir) Publish(ctx context.Context, manifest oci.Blob, names ...string) e
 	return err
 }
 
+// Rooted implements oci.Rooter: whether index.json has an entry of d.
+func (l *Dir) Rooted(ctx context.Context, d oci.Descriptor) (bool, error) {
+	root, err := l.reading(ctx)
+	if err != nil {
+		return false, ignore(err, oci.ErrNotFound)
+	}
+	defer root.Close()
+	x, err := l.index(root)
+	return err == nil && x.has(d.Digest), err
+}
+
 // publish makes a manifest a root of the layout. Its children that were roots
 // without a name until now are no longer: they were on their way here.
 func (x *index) publish(m *oci.Manifest, names []string) error {

@@ -259,3 +259,38 @@ func TestReadOnlyOption(t *testing.T) {
 	_, err := layout.Open(filepath.Join(dir, "no"), layout.Options{Create: true, ReadOnly: true})
 	wantErr(t, "open", err, oci.ErrNotFound)
 }
+
+// What an index has left behind is a root only once it is published itself.
+func TestRooted(t *testing.T) {
+	t.Parallel()
+	f := ocitest.Index(1)
+	l := open(t, t.TempDir()+"/x")
+	if ok, err := l.Rooted(t.Context(), f.Root); ok || err != nil {
+		t.Errorf("before there is a layout: %t, %v", ok, err)
+	}
+	if err := f.Push(t.Context(), l, "v1"); err != nil {
+		t.Fatal(err)
+	}
+	m, err := oci.Fetch(t.Context(), l, f.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := m.Manifests[0]
+	for _, c := range []struct {
+		d    oci.Descriptor
+		want bool
+	}{{f.Root, true}, {child, false}} {
+		if ok, err := l.Rooted(t.Context(), c.d); ok != c.want || err != nil {
+			t.Errorf("%s: %t, %v", c.d.MediaType, ok, err)
+		}
+	}
+	if err := l.Delete(t.Context(), f.Root); err != nil {
+		t.Fatal(err)
+	}
+	if err := oci.Publish(t.Context(), l, oci.From(l, child)); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := l.Rooted(t.Context(), child); !ok || err != nil {
+		t.Errorf("published: %t, %v", ok, err)
+	}
+}

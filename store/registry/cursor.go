@@ -24,6 +24,18 @@ type cursor struct {
 	err  error // of the blob, as opposed to the connection
 }
 
+// ahead opens the blob while the registry opens the session. If that fails,
+// whoever reads tries again and sees the error.
+func (c *cursor) ahead() {
+	go func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.turn == 0 && c.seek(0) != nil {
+			c.drop()
+		}
+	}()
+}
+
 // section is the part of the blob from one offset to another. Sections that
 // were made before can no longer be read.
 func (c *cursor) section(from, to int64) (io.ReadCloser, error) {

@@ -38,10 +38,14 @@ func (r *Repo) putBlob(ctx context.Context, b oci.Blob, from []string, f fact) (
 	d := b.Descriptor()
 	s := r.saved(d)
 	defer s.release()
+	reading, cancel := context.WithCancel(ctx)
+	c := &cursor{ctx: reading, b: b}
+	defer c.close()
+	defer cancel()
 	if s.location != nil { // an upload that another process began
-		how, err = r.upload(ctx, b, s)
+		how, err = r.upload(ctx, c, s)
 	} else {
-		how, err = r.begin(ctx, b, from, f, s)
+		how, err = r.begin(ctx, c, from, f, s)
 	}
 	switch {
 	case err != nil:
@@ -55,8 +59,8 @@ func (r *Repo) putBlob(ctx context.Context, b oci.Blob, from []string, f fact) (
 }
 
 // begin finds the shortest way for the blob to get into the repository.
-func (r *Repo) begin(ctx context.Context, b oci.Blob, from []string, f fact, s *session) (oci.How, error) {
-	d := b.Descriptor()
+func (r *Repo) begin(ctx context.Context, c *cursor, from []string, f fact, s *session) (oci.How, error) {
+	d := c.b.Descriptor()
 	if f.suspect {
 		from = nil
 	}
@@ -69,6 +73,9 @@ func (r *Repo) begin(ctx context.Context, b oci.Blob, from []string, f fact, s *
 			return oci.Existed, err
 		}
 	}
+	if len(from) == 0 || from[0] == r.name {
+		c.ahead() // it will be sent
+	}
 	if mounted, err := r.mountAny(ctx, d, from, s); err != nil || mounted == r.name {
 		return oci.Existed, err
 	} else if mounted != "" {
@@ -79,7 +86,7 @@ func (r *Repo) begin(ctx context.Context, b oci.Blob, from []string, f fact, s *
 			return 0, err
 		}
 	}
-	return r.upload(ctx, b, s)
+	return r.upload(ctx, c, s)
 }
 
 // has asks the registry itself for a blob. One of another size is not the

@@ -41,9 +41,8 @@ type uploading struct {
 // upload sends a blob into a session: in one PUT, or in chunks where the host
 // has refused a large body. After a failure, and if another process has begun
 // the session, it asks the registry how far it got and goes on there.
-func (r *Repo) upload(ctx context.Context, b oci.Blob, s *session) (oci.How, error) {
-	u := &uploading{r: r, d: b.Descriptor(), c: &cursor{ctx: ctx, b: b}, s: s}
-	defer u.c.close()
+func (r *Repo) upload(ctx context.Context, c *cursor, s *session) (oci.How, error) {
+	u := &uploading{r: r, d: c.b.Descriptor(), c: c, s: s}
 	if s.resumed {
 		if there, err := u.resync(ctx); there || err != nil {
 			return oci.Existed, err

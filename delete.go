@@ -4,6 +4,7 @@ package dray
 
 import (
 	"context"
+	"errors"
 
 	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/ref"
@@ -80,7 +81,10 @@ func (c *Client) tagsOf(ctx context.Context, st oci.Store, d oci.Descriptor) ([]
 	err := oci.Parallel(ctx, len(all), func(ctx context.Context, i int) error {
 		have, err := st.Resolve(ctx, all[i])
 		same[i] = err == nil && have.Digest == d.Digest
-		return ctx.Err() // a tag that went meanwhile is no concern
+		if errors.Is(err, oci.ErrNotFound) || errors.Is(err, oci.ErrUnsupported) || errors.Is(err, oci.ErrInvalid) {
+			return ctx.Err() // it went meanwhile, or is nothing that could be deleted like this
+		}
+		return err // the list must not be short because a question got no answer
 	})
 	var out []string
 	for i, t := range all {

@@ -155,6 +155,13 @@ type Publisher interface {
 	Publish(ctx context.Context, manifest Blob, names ...string) error
 }
 
+// A Rooter is a store that in time drops manifests which no name or root leads
+// to. Rooted reports whether d is one of its names or roots by itself: that it
+// is there does not say so. Publish without names makes it a root.
+type Rooter interface {
+	Rooted(ctx context.Context, d Descriptor) (bool, error)
+}
+
 // A Locator tells where a store is: stores of equal host share what they
 // know and can mount from one another, repository is the name within it.
 type Locator interface {

@@ -114,7 +114,7 @@ func parseRegistry(s, name string) (Ref, error) {
 
 func parseLayout(s, rest string) (Ref, error) {
 	r := Ref{Scheme: Layout, Path: rest}
-	if at := strings.LastIndex(rest, "@"); at >= 0 {
+	if at := strings.LastIndex(rest, "@"); at >= 0 && !inPath(rest[at+1:]) {
 		d, err := oci.ParseDigest(rest[at+1:])
 		if err != nil {
 			return Ref{}, invalid(s, err)
@@ -140,6 +140,13 @@ func parseLayout(s, rest string) (Ref, error) {
 		}
 	}
 	return r, nil
+}
+
+// inPath reports whether what follows an @ goes on as a path does, as in
+// /home/me@example.org/images.
+func inPath(s string) bool {
+	i := strings.IndexAny(s, `:/\`)
+	return i >= 0 && s[i] != ':'
 }
 
 func invalid(s string, err error) error {

@@ -32,6 +32,8 @@ func TestParse(t *testing.T) {
 		"oci:/a/b:1.0":                        "oci:/a/b:1.0",
 		"oci:dir:docker.io/library/busybox:1": "oci:dir:docker.io/library/busybox:1",
 		"oci:dir@" + sha:                      "oci:dir@" + sha,
+		"oci:/home/me@corp/dir:1":             "oci:/home/me@corp/dir:1",
+		"oci:me@corp/dir@" + sha:              "oci:me@corp/dir@" + sha,
 		`oci:C:\img:x`:                        `oci:C:\img:x`,
 	} {
 		r, err := ref.Parse(in)
@@ -60,7 +62,7 @@ func TestBad_001_002_005_007_References(t *testing.T) {
 		"", " ", "a b", "A/B", "a//b", "a/../b", "a/", "a:", "a@", "a:b:c", "ghcr.io/a/b:" + strings.Repeat("t", 129), "ghcr.io/" + strings.Repeat("a", 256),
 		"ghcr.io/a\n", "ghcr.io/a\x00", "ghcr.io/a%2fb", "ghcr.io/a?x", "ghcr.io/a#x", "user:pw@ghcr.io/a", "https://ghcr.io/a", "ghcr.io/ａ", "аpple.com/a/b", "[fe80::1%25eth0]/a",
 		"a@sha256:" + strings.Repeat("0", 63), "a@sha256:" + strings.Repeat("0", 65), "a@sha256:" + strings.Repeat("A", 64), "a@sha256:../../x", "a@md5:d41d8cd98f00b204e9800998ecf8427e", "a@sha384:" + strings.Repeat("0", 96),
-		strings.Repeat("0", 64), "oci:", "oci::x", "oci:dir:", "oci:dir@x", "oci:a\nb", "oci:dir@sha256:" + strings.Repeat("0", 63),
+		strings.Repeat("0", 64), "oci:", "oci::x", "oci:dir:", "oci:dir@x", "oci:dir@sha256:../x", "oci:a\nb", "oci:dir@sha256:" + strings.Repeat("0", 63),
 	} {
 		r, err := ref.Parse(in)
 		if !errors.Is(err, oci.ErrInvalid) {

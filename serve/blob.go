@@ -119,7 +119,6 @@ func (c *call) send(r io.Reader, status int, length int64) error {
 	c.w.Header().Set("Content-Length", strconv.FormatInt(length, 10))
 	c.w.WriteHeader(status)
 	conn := http.NewResponseController(c.w)
-	defer func() { _ = conn.SetWriteDeadline(time.Time{}) }()
 	n, err := io.CopyBuffer(writerFunc(func(p []byte) (int, error) {
 		_ = conn.SetWriteDeadline(time.Now().Add(c.Limits.Stall)) // unknown to test recorders
 		return c.w.Write(p)

@@ -3,6 +3,7 @@
 package serve
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -142,6 +143,16 @@ func (c *call) toHTTP(err error) *httpError {
 	}
 	c.Log.LogAttrs(c.r.Context(), slog.LevelError, "internal error", slog.String("path", c.r.URL.Path), slog.Any("error", err))
 	return answer(http.StatusInternalServerError, codeUnknown, "internal error")
+}
+
+// sendJSON writes a list, which can be long.
+func (c *call) sendJSON(contentType string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("Content-Type", contentType)
+	return c.send(bytes.NewReader(body), http.StatusOK, int64(len(body)))
 }
 
 func writeJSON(w http.ResponseWriter, contentType string, v any) {

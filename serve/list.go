@@ -85,11 +85,10 @@ func (c *call) tags() error {
 	if err != nil {
 		return err
 	}
-	writeJSON(c.w, "application/json", struct {
+	return c.sendJSON("application/json", struct {
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`
 	}{c.at.name, names})
-	return nil
 }
 
 // repositories answers the list of the repositories that the client may read.
@@ -100,10 +99,9 @@ func (c *call) repositories() error {
 	if err != nil {
 		return err
 	}
-	writeJSON(c.w, "application/json", struct {
+	return c.sendJSON("application/json", struct {
 		Repositories []string `json:"repositories"`
 	}{names})
-	return nil
 }
 
 // referrerList is an OCI index whose entries are kept as they came.
@@ -148,8 +146,7 @@ func (c *call) referrers() error {
 		}
 		c.link("/v2/"+c.at.name+"/referrers/"+string(c.at.digest), q)
 	}
-	writeJSON(c.w, oci.MediaIndex, referrerList{specs.Versioned{SchemaVersion: 2}, oci.MediaIndex, page})
-	return nil
+	return c.sendJSON(oci.MediaIndex, referrerList{specs.Versioned{SchemaVersion: 2}, oci.MediaIndex, page})
 }
 
 // referrersPage takes what comes after the digest last, in the order of

@@ -156,6 +156,7 @@ var endpoints = map[kind]map[string]endpoint{
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := h.Now()
 	rec := &recorder{ResponseWriter: w}
+	defer h.patience(w, r)()
 	defer func() {
 		h.Log.LogAttrs(r.Context(), slog.LevelInfo, "request",
 			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", rec.status),
@@ -172,6 +173,18 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := c.serve(); err != nil {
 		c.fail(rec, err)
 	}
+}
+
+// patience limits how long the server waits for a client where no handler
+// does: before an answer for the body of a request that was not read, and
+// after it for what is still in buffers to be taken.
+func (h *handler) patience(w http.ResponseWriter, r *http.Request) (end func()) {
+	conn := http.NewResponseController(w)  // test recorders have no deadlines
+	_ = conn.SetWriteDeadline(time.Time{}) // that of the request before on this connection
+	if r.ContentLength != 0 {              // without a body it would end the request
+		_ = conn.SetReadDeadline(time.Now().Add(h.Limits.Stall))
+	}
+	return func() { _ = conn.SetWriteDeadline(time.Now().Add(h.Limits.Stall)) }
 }
 
 // serve checks the path, then the method, then the rights, and only then does

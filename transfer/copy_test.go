@@ -3,6 +3,7 @@
 package transfer_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -255,6 +256,50 @@ func TestNoClobber(t *testing.T) {
 	}
 	must(t, transfer.Options{}, job(src, "v1", dst, "taken"))
 	wantTag(t, dst, "taken", f.Root.Digest)
+}
+
+// A tag that somebody else gives between the plan and the run is kept, too.
+func TestNoClobberRace(t *testing.T) {
+	t.Parallel()
+	f, other := ocitest.Image(1, 1, 10), ocitest.Image(2, 1, 10)
+	dst := repo(t, mem.New(), "dst")
+	p, err := transfer.Make(t.Context(), []transfer.Job{job(stocked(t, f), "v1", dst, "v1")}, transfer.Options{NoClobber: true})
+	if err != nil || p.Images[0].Kept {
+		t.Fatal(err, p.Images[0])
+	}
+	push(t, dst, other, "v1")
+	if err := p.Run(t.Context()); err != nil || !p.Images[0].Kept {
+		t.Errorf("%v, %+v", err, p.Images[0])
+	}
+	wantTag(t, dst, "v1", other.Root.Digest)
+}
+
+// rooted is a store that drops what is no root of it.
+type rooted struct {
+	oci.Store
+	is        bool
+	published int
+}
+
+func (r *rooted) Rooted(context.Context, oci.Descriptor) (bool, error) { return r.is, nil }
+
+func (r *rooted) Publish(ctx context.Context, b oci.Blob, names ...string) error {
+	r.published++
+	return oci.Publish(ctx, r.Store, b, names...)
+}
+
+// What is there without being a root is published again if it gets no name.
+func TestCopyMakesRoots(t *testing.T) {
+	t.Parallel()
+	f := ocitest.Image(1, 1, 10)
+	for _, is := range []bool{true, false} {
+		dst := &rooted{Store: repo(t, mem.New(), "dst"), is: is}
+		push(t, dst.Store, f)
+		must(t, transfer.Options{}, job(stocked(t, f), "v1", dst, ""))
+		if want := map[bool]int{true: 0, false: 1}[is]; dst.published != want {
+			t.Errorf("root %t: published %d times", is, dst.published)
+		}
+	}
 }
 
 func TestPlanRunsOnce(t *testing.T) {

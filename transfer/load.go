@@ -24,6 +24,7 @@ type root struct {
 	foreign  []oci.Descriptor // layers that stay where their URLs say
 	along    []*root          // referrers that go with it, before its tag
 	skip     string           // why nothing has to be done, if so
+	publish  bool             // without a name, and no root of the destination yet
 }
 
 // Why a step is skipped.
@@ -73,6 +74,13 @@ func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
 	}
 	if j.Want != "" && j.Want != r.image.Digest {
 		return r, oci.Errorf(oci.ErrInvalid, "it is %s, the destination asks for %s", r.image.Digest, j.Want)
+	}
+	if keeper, ok := oci.As[oci.Rooter](j.To); ok && j.Tag == "" {
+		rooted, err := keeper.Rooted(ctx, r.desc)
+		if err != nil {
+			return r, err
+		}
+		r.publish = !rooted
 	}
 	if have.Digest == r.image.Digest {
 		r.image.Unchanged, r.skip = true, unchanged

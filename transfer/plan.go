@@ -129,7 +129,7 @@ func (p *planner) manifest(image int, r *root, m *oci.Manifest, tag string) *tas
 		old.share(r.image)
 		return old
 	}
-	if tag == "" && p.has[s] {
+	if tag == "" && p.has[s] && !(r.publish && m == r.tree.Root()) {
 		p.step(image, Skip, m.Descriptor, exists)
 		return nil
 	}

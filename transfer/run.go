@@ -91,6 +91,9 @@ func (p *Plan) putManifest(ctx context.Context, t *task) error {
 		}
 		return oci.Publish(ctx, t.job.To, t.manifest.Blob(), t.tag)
 	}
+	if kept, err := p.keeps(ctx, t); kept || err != nil {
+		return err
+	}
 	err := put()
 	if !errors.Is(err, oci.ErrNotFound) {
 		return err
@@ -102,6 +105,33 @@ func (p *Plan) putManifest(ctx context.Context, t *task) error {
 		return err
 	}
 	return put()
+}
+
+// keeps looks, with NoClobber, right before a tag would be replaced whether
+// somebody has given it to something else since the plan was made. The manifest
+// is put without it then: others may need it.
+func (p *Plan) keeps(ctx context.Context, t *task) (bool, error) {
+	if !p.o.NoClobber || t.tag == "" {
+		return false, nil
+	}
+	have, err := t.job.To.Resolve(ctx, t.tag)
+	if errors.Is(err, oci.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil || have.Digest == t.manifest.Descriptor.Digest {
+		return false, err
+	}
+	p.filling.Lock()
+	for _, i := range t.images {
+		if i.Digest == t.manifest.Descriptor.Digest {
+			i.Kept = true
+		} else {
+			i.Notes = append(i.Notes, "tag "+t.tag+" exists with other content: kept")
+		}
+	}
+	p.filling.Unlock()
+	_, err = t.job.To.Put(ctx, t.manifest.Blob())
+	return true, err
 }
 
 // refill puts everything below a manifest that the destination may have lost.

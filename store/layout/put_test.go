@@ -264,7 +264,7 @@ func TestReadOnlyOption(t *testing.T) {
 func TestRooted(t *testing.T) {
 	t.Parallel()
 	f := ocitest.Index(1)
-	l := open(t, t.TempDir()+"/x")
+	l := open(t, t.TempDir()+"/x", layout.Options{Create: true})
 	if ok, err := l.Rooted(t.Context(), f.Root); ok || err != nil {
 		t.Errorf("before there is a layout: %t, %v", ok, err)
 	}

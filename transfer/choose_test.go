@@ -233,6 +233,19 @@ func TestReferrerThatIsGone(t *testing.T) {
 	}
 }
 
+// What is listed as a referrer but refers to something else stays behind.
+func TestReferrerOfSomethingElse(t *testing.T) {
+	t.Parallel()
+	world := ocitest.Symbols(t, "a = layer 9\nimg = image a\nb = layer 8\nother = image b\nnote = blob x\nsig = artifact note type=x/z subject=other")
+	src, dst := stocked(t, world.Fixture("img")), repo(t, mem.New(), "dst")
+	push(t, src, world.Fixture("sig"))
+	p := must(t, transfer.Options{Referrers: true}, job(stale{src, world.Fixture("sig").Root}, "v1", strict{dst, t}, "v1"))
+	wantAbsent(t, dst, world.Fixture("sig").Root)
+	if notes := p.Images[0].Notes; len(notes) != 1 || !strings.Contains(notes[0], "something else") {
+		t.Errorf("notes: %q", notes)
+	}
+}
+
 // stale lists a referrer that is not there.
 type stale struct {
 	oci.Store

@@ -34,7 +34,9 @@ var suffixes = []string{".sig", ".att", ".sbom"}
 // its tag.
 type companion struct {
 	d   oci.Descriptor
+	of  oci.Digest // what it refers to
 	tag string
+	bad string // why it is left out, if so
 }
 
 // referrers adds to a root what refers to its manifests, and what refers to
@@ -65,7 +67,7 @@ func (l *loader) referrers(ctx context.Context, r *root) error {
 		level = nil
 		along := make([]*root, len(list))
 		err = oci.Parallel(ctx, len(list), func(ctx context.Context, i int) (err error) {
-			along[i], err = l.companion(ctx, r, list[i], &nodes)
+			along[i], err = l.companion(ctx, r, &list[i], &nodes)
 			return err
 		})
 		if err != nil {
@@ -73,12 +75,15 @@ func (l *loader) referrers(ctx context.Context, r *root) error {
 		}
 		for i, a := range along {
 			if a == nil {
-				r.image.Notes = append(r.image.Notes, "referrer "+string(list[i].d.Digest)+" is listed but not there: left out")
+				r.image.Notes = append(r.image.Notes, "referrer "+string(list[i].d.Digest)+" is left out: "+list[i].bad)
 				continue
 			}
 			found(a.tree)
 			r.along = append(r.along, a)
 		}
+	}
+	if tags, _ := l.tagsOf(ctx, r.job.From); tags == nil {
+		r.image.Notes = append(r.image.Notes, "the source cannot list its tags: signatures that are kept under tags are left out")
 	}
 	if r.image.New {
 		r.image.Notes = append(r.image.Notes, "what refers to the whole index is left out: the smaller index is another one")
@@ -87,20 +92,26 @@ func (l *loader) referrers(ctx context.Context, r *root) error {
 }
 
 // companion reads the graph of what comes along with a root, and looks up what
-// its tag means at the destination. It is nil if the source lists it but does
-// not have it, as a stale fallback tag does.
-func (l *loader) companion(ctx context.Context, r *root, c companion, nodes *atomic.Int64) (*root, error) {
+// its tag means at the destination. It is nil, with the reason in c, if the
+// source lists what is not there, as a stale fallback tag does, or what refers
+// to something else.
+func (l *loader) companion(ctx context.Context, r *root, c *companion, nodes *atomic.Int64) (*root, error) {
 	a := &root{job: r.job, from: r.from, to: r.to, image: r.image, tag: c.tag, desc: c.d}
 	var err error
 	a.tree, err = oci.Graph{Root: c.d, Source: r.job.From}.Load(ctx, nil)
 	if errors.Is(err, oci.ErrNotFound) {
 		_, err := r.job.From.Stat(ctx, c.d)
 		if errors.Is(err, oci.ErrNotFound) {
+			c.bad = "it is listed but not there"
 			return nil, nil
 		}
 	}
 	if err != nil {
 		return nil, oci.Wrap("referrer", string(c.d.Digest), err)
+	}
+	if s := a.tree.Root().Subject; c.tag == "" && (s == nil || s.Digest != c.of) {
+		c.bad = "it refers to something else"
+		return nil, nil
 	}
 	if nodes.Add(int64(len(a.tree.Manifests)+len(a.tree.Blobs))) > oci.MaxNodes {
 		return nil, oci.Errorf(oci.ErrInvalid, "%s has referrers with more than %d parts", r.image.Digest, oci.MaxNodes)
@@ -145,7 +156,7 @@ func (l *loader) aboutOne(ctx context.Context, j *Job, d oci.Descriptor, tags ma
 			if err != nil {
 				return nil, err
 			}
-			if out = append(out, companion{d: x}); len(out) > oci.MaxNodes {
+			if out = append(out, companion{d: x, of: d.Digest}); len(out) > oci.MaxNodes {
 				return nil, oci.Errorf(oci.ErrInvalid, "%s has more than %d referrers", d.Digest, oci.MaxNodes)
 			}
 		}
@@ -160,7 +171,7 @@ func (l *loader) aboutOne(ctx context.Context, j *Job, d oci.Descriptor, tags ma
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, companion{d: x, tag: tag})
+		out = append(out, companion{d: x, of: d.Digest, tag: tag})
 	}
 	return out, nil
 }
@@ -175,11 +186,12 @@ func (l *loader) tagsOf(ctx context.Context, s oci.Source) (map[string]bool, err
 	l.mu.Lock()
 	t := l.tags[at]
 	if t == nil {
-		t = &tagList{set: map[string]bool{}}
+		t = &tagList{}
 		l.tags[at] = t
 	}
 	l.mu.Unlock()
 	t.once.Do(func() {
+		set := map[string]bool{}
 		for tag, err := range lister.Tags(ctx) {
 			if err != nil && !errors.Is(err, oci.ErrUnsupported) {
 				t.err = err
@@ -187,8 +199,9 @@ func (l *loader) tagsOf(ctx context.Context, s oci.Source) (map[string]bool, err
 			if err != nil {
 				return
 			}
-			t.set[tag] = true
+			set[tag] = true
 		}
+		t.set = set
 	})
 	return t.set, t.err
 }

@@ -133,7 +133,7 @@ func (l *Dir) putManifest(ctx context.Context, m *oci.Manifest, edit func(*index
 // Stat that a blob exists has not put it.
 func (l *Dir) complete(ctx context.Context, root *os.Root, m *oci.Manifest) error {
 	if m.IsIndex() {
-		return nil
+		return l.completeIndex(ctx, root, m, map[oci.Digest]bool{})
 	}
 	for _, d := range m.Children() {
 		ok, err := l.have(ctx, root, d)
@@ -142,6 +142,32 @@ func (l *Dir) complete(ctx context.Context, root *os.Root, m *oci.Manifest) erro
 		}
 		if err != nil {
 			return oci.Wrap("put manifest", string(m.Descriptor.Digest), err)
+		}
+	}
+	return nil
+}
+
+// completeIndex checks the children that are there: an interrupted GC can have
+// left a manifest without its layers. Missing children are allowed.
+func (l *Dir) completeIndex(ctx context.Context, root *os.Root, m *oci.Manifest, seen map[oci.Digest]bool) error {
+	for _, d := range m.Manifests {
+		if seen[d.Digest] || !oci.IsManifest(d.MediaType) {
+			continue
+		}
+		seen[d.Digest] = true
+		child, err := l.manifest(root, d)
+		switch {
+		case errors.Is(err, oci.ErrNotFound):
+			continue
+		case err != nil:
+			return oci.Wrap("put manifest", string(m.Descriptor.Digest), err)
+		case child.IsIndex():
+			err = l.completeIndex(ctx, root, child, seen)
+		default:
+			err = l.complete(ctx, root, child)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -294,3 +294,23 @@ func TestRooted(t *testing.T) {
 		t.Errorf("published: %t, %v", ok, err)
 	}
 }
+
+// An interrupted GC can leave a manifest without its layers. An index that
+// names it is not taken for whole.
+func TestIndexOfBrokenChild(t *testing.T) {
+	t.Parallel()
+	f := ocitest.Index(3, "linux/amd64", "linux/arm64")
+	dir := t.TempDir()
+	l, err := layout.Open(dir, layout.Options{Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	push(t, l, f, "1")
+	if err := os.Remove(blobFile(dir, f.Layers()[0].Descriptor().Digest)); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = layout.Open(dir, layout.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, "index", oci.Publish(t.Context(), l, f.Blob(f.Root.Digest), "2"), oci.ErrNotFound)
+}

@@ -228,6 +228,20 @@ func TestBad_054_FallbackTagIsNoIndex(t *testing.T) {
 	wantErr(t, err, oci.ErrInvalid)
 }
 
+// A process that has not met the registry before takes what it deletes out of
+// the fallback index, too.
+func TestBad_054_DeleteUnlinks(t *testing.T) {
+	t.Parallel()
+	g, image, refs := subject(t, serve.Quirks{NoReferrersAPI: true})
+	wantPut(t, g.repo("a"), refs[0].Blob(refs[0].Root.Digest), oci.Sent)
+	if err := g.repo("a").Delete(t.Context(), refs[0].Root); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := collect(g.repo("a").Referrers(t.Context(), image.Root, "")); err != nil || len(left) != 0 {
+		t.Errorf("still there: %v, %v", left, err)
+	}
+}
+
 // What is in the fallback index stays byte for byte.
 func TestBad_054_FallbackKeepsBytes(t *testing.T) {
 	t.Parallel()

@@ -17,7 +17,7 @@ func (r *Repo) Delete(ctx context.Context, d oci.Descriptor) error {
 		return err
 	}
 	var m *oci.Manifest
-	if oci.IsManifest(d.MediaType) && r.g.noReferrers.Load() {
+	if oci.IsManifest(d.MediaType) {
 		m, _, _ = r.get(ctx, r.home(), string(d.Digest)) // its subject; a broken manifest may be deleted too
 	}
 	if err := r.delete(ctx, kindPath(d)); err != nil {
@@ -26,6 +26,11 @@ func (r *Repo) Delete(ctx context.Context, d oci.Descriptor) error {
 	r.s.learn(d, missing, 0)
 	if m == nil || m.Subject == nil {
 		return nil
+	}
+	if !r.g.noReferrers.Load() { // not known to have no referrers API; asking tells
+		if _, err := r.referrers(ctx, *m.Subject, ""); err != nil || !r.g.noReferrers.Load() {
+			return nil
+		}
 	}
 	return oci.Wrap("", r.place(fallbackTag(m.Subject.Digest)), r.unlink(ctx, m))
 }

@@ -130,7 +130,7 @@ func image(ts *testscript.TestScript, o map[string]string, platform string) ocit
 		User: "65532", Env: []string{"PATH=/usr/bin:/bin"}, Entrypoint: []string{"/app"}, Cmd: []string{"--serve"}, WorkingDir: "/data",
 		Labels: map[string]string{"org.opencontainers.image.version": strconv.Itoa(seed)}, ExposedPorts: map[string]struct{}{"8080/tcp": {}}}}
 	if o["label"] != "" {
-		config.Config.Labels["note"] = strings.NewReplacer(`\e`, "\x1b", `\u`, "\u202e").Replace(o["label"])
+		config.Config.Labels["note"] = strings.NewReplacer(`\e`, "\x1b", `\u`, "\u202e", "LONG", strings.Repeat("long ", 10_000)).Replace(o["label"])
 	}
 	var f ocitest.Fixture
 	var layers []oci.Descriptor

@@ -36,9 +36,9 @@ type progress struct {
 	began   time.Time
 	mu      sync.Mutex
 	told    time.Time // when the last line about all was printed
-	moved   int64     // bytes, those of unfinished blobs too
+	moved   int64     // bytes, as far as they had to
 	sent    int
-	bytes   int64
+	bytes   int64 // of what was sent, whole
 	mounted int
 	existed int
 	stopped bool
@@ -81,7 +81,9 @@ func (p *progress) event(e transfer.Event) {
 	}
 	switch e.How {
 	case oci.Sent:
-		p.sent++
+		if p.sent++; oci.IsManifest(e.Step.MediaType) {
+			p.moved += e.Step.Size
+		}
 		p.bytes += e.Step.Size
 	case oci.Mounted:
 		p.mounted++
@@ -105,7 +107,7 @@ func (p *progress) finish(err error) {
 		p.bars.stop()
 	}
 	t := p.plan.Totals()
-	done := transfer.Totals{Images: t.Images, Put: p.sent, Bytes: p.bytes, Mounted: p.mounted, Skipped: p.existed + t.Skipped}
+	done := transfer.Totals{Images: t.Images, Put: p.sent, Bytes: min(p.bytes, p.moved), Mounted: p.mounted, Skipped: p.existed + t.Skipped}
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, errInterrupted):
 		return

@@ -54,9 +54,6 @@ func startRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(r.cmd.Start())
 	w := worldOf(ts)
-	if w.running == nil {
-		w.running = map[string]*running{}
-	}
 	w.running[name] = r
 	ts.Defer(func() {
 		if w.running[name] == r {
@@ -146,9 +143,6 @@ func startOdd(ts *testscript.TestScript, neg bool, args []string) {
 	case "hang":
 		var hung <-chan struct{}
 		h, hung = hang(store(serve.Options{}))
-		if w.hangs == nil {
-			w.hangs = map[string]<-chan struct{}{}
-		}
 		w.hangs[args[0]] = hung
 	default:
 		ts.Fatalf("odd: no kind %s", kind)

@@ -43,7 +43,8 @@ func params(p testscript.Params) testscript.Params {
 			e.Setenv(name, filepath.Join(e.WorkDir, filepath.FromSlash(dir)))
 		}
 		e.Setenv("NL", "\n")
-		e.Values[worldKey{}] = &world{addresses: map[string]string{}}
+		e.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")) // a second for each of many processes
+		e.Values[worldKey{}] = &world{running: map[string]*running{}, hangs: map[string]<-chan struct{}{}}
 		for _, dir := range []string{".docker", ".config", "run"} {
 			if err := os.MkdirAll(filepath.Join(e.WorkDir, "home", dir), 0o700); err != nil {
 				return err
@@ -62,10 +63,8 @@ func params(p testscript.Params) testscript.Params {
 
 // A world is what the commands of one script share.
 type world struct {
-	mu        sync.Mutex
-	addresses map[string]string // by the name that the script gave
-	running   map[string]*running
-	hangs     map[string]<-chan struct{} // signalled by "odd NAME hang" when a request hangs
+	running map[string]*running
+	hangs   map[string]<-chan struct{} // signalled by "odd NAME hang" when a request hangs
 }
 
 type worldKey struct{}

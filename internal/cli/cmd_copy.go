@@ -99,6 +99,9 @@ func (a *app) report(ctx context.Context, p *transfer.Plan, o *copyFlags, err er
 	}
 	kept := 0
 	for _, i := range p.Images {
+		for _, n := range i.Notes {
+			a.note("%s: %s", i.From, n)
+		}
 		switch {
 		case i.Err != nil:
 			continue

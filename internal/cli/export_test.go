@@ -15,4 +15,6 @@ var (
 	Brief     = brief
 	Size      = size
 	Explain   = explain
+
+	EscapeJSON = escapeJSON
 )

@@ -5,9 +5,12 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 	"text/template"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/spf13/pflag"
 
@@ -94,10 +97,15 @@ func (f *formatFlag) text() bool { return f.name == "" || f.name == "text" }
 // names that json has.
 func (f *formatFlag) print(w io.Writer, v any) error {
 	if f.tmpl == nil {
-		enc := json.NewEncoder(w)
+		var out bytes.Buffer
+		enc := json.NewEncoder(&out)
 		enc.SetIndent("", "  ")
 		enc.SetEscapeHTML(false)
-		return enc.Encode(v)
+		if err := enc.Encode(v); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, escapeJSON(out.String()))
+		return err
 	}
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -114,6 +122,32 @@ func (f *formatFlag) print(w io.Writer, v any) error {
 	if bytes.Contains(out.Bytes(), []byte("<no value>")) { // text/template has an error for it only where it would forbid {{with .x}} too
 		return oci.Errorf(oci.ErrInvalid, "template %s prints what is not there; --format json shows what is", oci.Quote(f.name))
 	}
-	_, err = w.Write(append(out.Bytes(), '\n'))
+	text := out.String()
+	if isTerminal(w) {
+		lines := strings.Split(text, "\n")
+		for i := range lines {
+			lines[i] = printable(lines[i])
+		}
+		text = strings.Join(lines, "\n")
+	}
+	_, err = io.WriteString(w, text+"\n")
 	return err
+}
+
+// escapeJSON writes what a terminal could act on as \uXXXX. In JSON such
+// characters are only in strings, so the document says the same.
+func escapeJSON(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r == '\n' || unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			hi, lo := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, hi, lo)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
 }

@@ -29,6 +29,9 @@ func (a *app) printPlan(p *transfer.Plan, f *formatFlag) error {
 			if i.New {
 				fmt.Fprintf(a.Out, "  a new index of %s; that of the source is %s\n", strings.Join(i.Platforms, ", "), i.Source)
 			}
+			for _, n := range i.Notes {
+				fmt.Fprintln(a.Out, "  "+printable(n))
+			}
 		}
 		note := s.Why
 		switch {

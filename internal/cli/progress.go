@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -55,7 +56,7 @@ func (a *app) showProgress(o *transfer.Options) *progress {
 
 func (p *progress) start(plan *transfer.Plan) {
 	p.plan, p.told, p.stopped = plan, time.Now(), p.a.quiet
-	if f, ok := p.a.Err.(*os.File); ok && !p.a.quiet && term.IsTerminal(int(f.Fd())) && p.a.Getenv("TERM") != "dumb" && plan.Totals().Bytes > 0 {
+	if f, ok := p.a.Err.(*os.File); ok && !p.a.quiet && isTerminal(f) && p.a.Getenv("TERM") != "dumb" && plan.Totals().Bytes > 0 {
 		p.bars = newBars(f, plan.Totals())
 		p.a.bars = p.bars
 	}
@@ -182,4 +183,10 @@ func (b *bars) print(s string) { fmt.Fprintln(b.p, s) }
 func (b *bars) stop() {
 	b.total.Abort(true)
 	b.p.Wait()
+}
+
+// isTerminal reports whether somebody looks at what is written.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -220,6 +220,21 @@ func busyf(host, format string, args ...any) *netError {
 	return &netError{text: host + ": " + fmt.Sprintf(format, args...)}
 }
 
+// cause is the text of a network error without the addresses that net puts
+// before it, as the host is named already.
+func cause(err error) string {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		if dns.IsNotFound {
+			return "no such host"
+		}
+		return "name cannot be looked up: " + dns.Err
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Err != nil {
+		return op.Err.Error()
+	}
+	return err.Error()
+}
+
 // failure says what the error of a round trip means.
 func (l *link) failure(outer, inner context.Context, err error, sent *sentBody, plain bool) error {
 	if outer.Err() != nil {
@@ -239,7 +254,7 @@ func (l *link) failure(outer, inner context.Context, err error, sent *sentBody, 
 		return err
 	}
 	_, dial := errors.AsType[*dialError](err)
-	e := busyf(l.addr, "%s", clean(l.h.c.secrets.scrub(err.Error()), maxErrorText))
+	e := busyf(l.addr, "%s", clean(l.h.c.secrets.scrub(cause(err)), maxErrorText))
 	e.dial, e.plain = dial, plain
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		e.final = true

@@ -3,6 +3,7 @@
 package transfer_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -67,4 +68,28 @@ func TestBad_053_SourceChangesMeanwhile(t *testing.T) {
 	wantErr(t, "a layer went away", p.Run(t.Context()), oci.ErrNotFound)
 	wantTag(t, dst, "v1", old.Root.Digest)
 	wantAbsent(t, dst, next.Root)
+}
+
+// A config that makes no sense is copied as it is; only who has to read it is
+// told.
+func TestBad_024_Config(t *testing.T) {
+	t.Parallel()
+	for _, config := range []string{`{"rootfs":{"diff_ids":[]},"history":[{},{},{}]}`, `{"config":{"Env":"x"},"os":7}`, `not JSON`} {
+		src, dst := repo(t, mem.New(), "src"), repo(t, mem.New(), "dst")
+		c := oci.Bytes(oci.MediaConfig, []byte(config))
+		m := oci.Bytes(oci.MediaManifest, fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":%d},"layers":[]}`,
+			oci.MediaManifest, oci.MediaConfig, c.Descriptor().Digest, c.Descriptor().Size))
+		if _, err := src.Put(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if err := oci.Publish(t.Context(), src, m, "v1"); err != nil {
+			t.Fatal(err)
+		}
+		must(t, transfer.Options{}, job(src, "v1", strict{dst, t}, "v1"))
+		wantTag(t, dst, "v1", m.Descriptor().Digest)
+		_, err := run(t.Context(), transfer.Options{Platforms: platforms(t, "linux/amd64")}, job(src, "v1", dst, "v2"))
+		if !errors.Is(err, oci.ErrInvalid) && !errors.Is(err, oci.ErrNotFound) {
+			t.Errorf("%s: %v", config, err)
+		}
+	}
 }

@@ -37,7 +37,7 @@ func (r *Repo) Delete(ctx context.Context, d oci.Descriptor) error {
 
 // Untag removes a tag and leaves the manifest, where the registry can.
 func (r *Repo) Untag(ctx context.Context, name string) error {
-	if !validTag(name) {
+	if !oci.IsTag(name) {
 		return oci.Errorf(oci.ErrInvalid, "%s cannot be a tag", oci.Quote(name))
 	}
 	err := r.delete(ctx, "/manifests/"+name)

@@ -26,7 +26,7 @@ const (
 
 // Tags lists the tags. Names that cannot be tags are left out with a warning.
 func (r *Repo) Tags(ctx context.Context) iter.Seq2[string, error] {
-	return sorted(r.page(ctx, r.path("/tags/list"), pageSize, r.pull(), "tags"), validTag, func(n int, one string) {
+	return sorted(r.page(ctx, r.path("/tags/list"), pageSize, r.pull(), "tags"), oci.IsTag, func(n int, one string) {
 		r.g.o.Log.Warn("registry lists what cannot be a tag", "repository", r.g.endpoint.Host+"/"+r.name, "names", n, "one", oci.Quote(one))
 	})
 }
@@ -37,7 +37,7 @@ func (r *Repo) Tags(ctx context.Context) iter.Seq2[string, error] {
 func (g *Registry) Repositories(ctx context.Context) iter.Seq2[string, error] {
 	r := &Repo{g: g, s: newState()}
 	scopes := []transport.Scope{{Actions: "catalog"}}
-	return sorted(r.page(ctx, "/v2/_catalog", pageSize, scopes, "repositories"), validName, func(n int, one string) {
+	return sorted(r.page(ctx, "/v2/_catalog", pageSize, scopes, "repositories"), oci.IsRepository, func(n int, one string) {
 		g.o.Log.Warn("registry lists what cannot be a repository", "host", g.endpoint.Host, "names", n, "one", oci.Quote(one))
 	})
 }

@@ -10,20 +10,15 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 
 	"github.com/dray-tools/dray/internal/transport"
 	"github.com/dray-tools/dray/oci"
 )
 
-var tagRE = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-
-func validTag(s string) bool { return tagRE.MatchString(s) }
-
 func checkTags(names ...string) error {
 	for _, n := range names {
-		if !validTag(n) {
+		if !oci.IsTag(n) {
 			return oci.Errorf(oci.ErrInvalid, "%s cannot be a tag", oci.Quote(n))
 		}
 	}

@@ -108,7 +108,7 @@ func (r *Repo) has(ctx context.Context, d oci.Descriptor) (bool, error) {
 // session.
 func (r *Repo) mountAny(ctx context.Context, d oci.Descriptor, from []string, s *session) (string, error) {
 	for _, repo := range from {
-		if !validName(repo) || r.g.noCrossMount.Load() {
+		if !oci.IsRepository(repo) || r.g.noCrossMount.Load() {
 			continue
 		}
 		if s.location != nil { // another repository may have it

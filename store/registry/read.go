@@ -23,7 +23,7 @@ func isKind(err, kind error) bool { return errors.Is(err, kind) }
 // does not answer HEAD in full.
 func (r *Repo) Resolve(ctx context.Context, name string) (oci.Descriptor, error) {
 	want, err := oci.ParseDigest(name)
-	if err != nil && !validTag(name) {
+	if err != nil && !oci.IsTag(name) {
 		return oci.Descriptor{}, oci.Errorf(oci.ErrInvalid, "%s cannot be a tag", oci.Quote(name))
 	}
 	places, err := r.mirrors(want != "")

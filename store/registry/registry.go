@@ -12,7 +12,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,11 +74,6 @@ func New(e transport.Endpoint, o Options) *Registry {
 	return g
 }
 
-// The name grammar of distribution-spec, "Pulling manifests".
-var nameRE = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
-
-func validName(s string) bool { return len(s) <= 255 && nameRE.MatchString(s) }
-
 // Repository opens a repository to read and to write.
 func (g *Registry) Repository(_ context.Context, name string) (oci.Store, error) {
 	return g.Repo(name)
@@ -87,7 +81,7 @@ func (g *Registry) Repository(_ context.Context, name string) (oci.Store, error)
 
 // Repo is Repository with its own type.
 func (g *Registry) Repo(name string) (*Repo, error) {
-	if !validName(name) {
+	if !oci.IsRepository(name) {
 		return nil, oci.Errorf(oci.ErrInvalid, "%s cannot be the name of a repository", oci.Quote(name))
 	}
 	g.mu.Lock()

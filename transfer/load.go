@@ -102,6 +102,7 @@ func (r *root) dropForeign(copyThem bool) {
 	r.tree.Blobs = slices.DeleteFunc(r.tree.Blobs, func(d oci.Descriptor) bool {
 		if oci.IsForeign(d) {
 			r.foreign = append(r.foreign, d)
+			r.image.Notes = append(r.image.Notes, "foreign layer "+string(d.Digest)+" is not copied: it stays where its URLs say")
 		}
 		return oci.IsForeign(d)
 	})

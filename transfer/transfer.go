@@ -130,6 +130,9 @@ func (p *Plan) Totals() Totals {
 	for _, s := range p.Steps {
 		switch s.Op {
 		case Skip:
+			if s.Why == foreign { // it is not there, and need not be
+				continue
+			}
 			t.Skipped++
 			if s.Why == exists || s.Why == unchanged {
 				t.Saved = add(t.Saved, s.Size)

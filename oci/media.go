@@ -22,6 +22,8 @@ const (
 	MediaDockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
 	MediaDockerConfig   = "application/vnd.docker.container.image.v1+json"
 	MediaDockerLayer    = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+	MediaDockerPlain    = "application/vnd.docker.image.rootfs.diff.tar"
+	MediaDockerZstd     = "application/vnd.docker.image.rootfs.diff.tar.zstd" // containerd's and BuildKit's
 	MediaDockerForeign  = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 	MediaSchema1        = "application/vnd.docker.distribution.manifest.v1+json"
 	MediaSchema1Signed  = "application/vnd.docker.distribution.manifest.v1+prettyjws"
@@ -56,6 +58,12 @@ func IsManifest(mediaType string) bool {
 // operating system, architecture and diff IDs.
 func IsConfig(mediaType string) bool {
 	return mediaType == MediaConfig || mediaType == MediaDockerConfig
+}
+
+// IsLayer reports whether the media type is that of a layer: changes of a
+// file system as tar, with any compression, distributable or not.
+func IsLayer(mediaType string) bool {
+	return strings.HasPrefix(mediaType, "application/vnd.oci.image.layer.") || strings.HasPrefix(mediaType, "application/vnd.docker.image.rootfs.")
 }
 
 // IsForeign reports whether a layer is meant to be fetched from its URLs

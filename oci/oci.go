@@ -162,6 +162,30 @@ type Rooter interface {
 	Rooted(ctx context.Context, d Descriptor) (bool, error)
 }
 
+// An Admitter is a store whose format cannot hold every graph, or that has to
+// know an image before it can say what it has of it. Admit is called with each
+// manifest that will be put, children first, before the store is asked for
+// anything of it; from is where its config and blobs can be read.
+// ErrUnsupported if the store cannot hold it; the error says what would help.
+type Admitter interface {
+	Admit(ctx context.Context, m *Manifest, from Source) error
+}
+
+// A Committer is a store that changes as a whole: what is put becomes visible
+// with Commit, in one step, and until then the place is as it was. A store
+// that nothing was put into commits nothing. Abort drops what was put.
+type Committer interface {
+	Commit(ctx context.Context) error
+	Abort() error
+}
+
+// A Sequencer is a store that writes a stream, whose bytes depend on the order
+// of its Puts: it wants them one at a time, in the same order for the same
+// content.
+type Sequencer interface {
+	InOrder() bool
+}
+
 // A Locator tells where a store is: stores of equal host share what they
 // know and can mount from one another, repository is the name within it.
 type Locator interface {

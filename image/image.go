@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package image reads an image as a value, looks into its files, and edits it:
+// another compression, other media types.
+package image
+
+import (
+	"context"
+	"encoding/json"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dray-tools/dray/oci"
+)
+
+// History is one line of how an image came to be (image-spec, config.md).
+type History = v1.History
+
+// An Image is an image's manifest and config, read at once. Its layers are
+// referred to.
+type Image struct {
+	Manifest *oci.Manifest
+	Config   []byte // as it is
+	Platform oci.Platform
+	DiffIDs  []oci.Digest // of the uncompressed layers, the lowest first
+	History  []History
+	source   oci.Source
+}
+
+// Read reads an image, not an index. ErrInvalid if its config breaks its format
+// or does not have a diff ID for each layer, ErrUnsupported for an artifact,
+// which has no file system.
+func Read(ctx context.Context, s oci.Source, d oci.Descriptor) (*Image, error) {
+	m, err := oci.Fetch(ctx, s, d)
+	if err != nil {
+		return nil, err
+	}
+	return Of(ctx, s, m)
+}
+
+// Of is Read of a manifest that has been read.
+func Of(ctx context.Context, s oci.Source, m *oci.Manifest) (*Image, error) {
+	switch {
+	case m.IsIndex():
+		return nil, oci.Errorf(oci.ErrInvalid, "%s is an index, not an image", m.Descriptor.Digest)
+	case m.Config == nil || !oci.IsConfig(m.Config.MediaType):
+		return nil, oci.Errorf(oci.ErrUnsupported, "%s is an artifact, not an image", m.Descriptor.Digest)
+	}
+	raw, err := oci.ReadAll(ctx, s, *m.Config, oci.MaxConfig)
+	if err != nil {
+		return nil, err
+	}
+	var c v1.Image
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return nil, oci.Errorf(oci.ErrInvalid, "config %s: %w", m.Config.Digest, err)
+	}
+	if len(c.RootFS.DiffIDs) != len(m.Layers) {
+		return nil, oci.Errorf(oci.ErrInvalid, "config %s has %d diff IDs for %d layers", m.Config.Digest, len(c.RootFS.DiffIDs), len(m.Layers))
+	}
+	for _, id := range c.RootFS.DiffIDs {
+		if _, err := oci.ParseDigest(string(id)); err != nil {
+			return nil, oci.Errorf(oci.ErrInvalid, "config %s: %w", m.Config.Digest, err)
+		}
+	}
+	return &Image{Manifest: m, Config: raw, Platform: c.Platform, DiffIDs: c.RootFS.DiffIDs, History: c.History, source: s}, nil
+}
+
+// Layers are the layers as they are kept, the lowest first.
+func (i *Image) Layers() []oci.Blob {
+	out := make([]oci.Blob, len(i.Manifest.Layers))
+	for n, d := range i.Manifest.Layers {
+		out[n] = oci.From(i.source, d)
+	}
+	return out
+}

@@ -8,11 +8,18 @@
 //	ghcr.io/a/b:1@sha256:…         the digest; the tag is a comment
 //	busybox                        docker.io/library/busybox:latest, as Docker reads it
 //	docker://ghcr.io/a/b:1         skopeo's spelling of the first
-//	oci:DIR  oci:DIR:NAME  oci:DIR@sha256:…   an OCI layout directory
+//	oci:DIR  oci:DIR:NAME  oci:DIR:@N  oci:DIR@sha256:…   an OCI layout directory
+//	oci-archive:FILE[:NAME]        an OCI layout in a tar; - is stdin or stdout
+//	docker-archive:FILE[:NAME]     what docker save writes
+//	dir:DIR                        skopeo's directory of one image
+//	docker-daemon:NAME             an image of a Docker engine
+//	containers-storage:NAME        an image of Podman and its relatives
 package ref
 
 import (
 	"errors"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -20,24 +27,32 @@ import (
 	"github.com/dray-tools/dray/oci"
 )
 
-// The schemes: kinds of stores.
+// The schemes: kinds of stores, named as skopeo names them.
 const (
-	Registry = "docker"
-	Layout   = "oci"
+	Registry      = "docker"
+	Layout        = "oci"
+	OCIArchive    = "oci-archive"
+	DockerArchive = "docker-archive"
+	Dir           = "dir"
+	Daemon        = "docker-daemon"
+	Podman        = "containers-storage"
 )
 
-// later are skopeo's schemes that no store is there for yet: read as names
+// never are schemes of other tools that dray has no store for: read as names
 // they would quietly mean repositories of Docker Hub.
-var later = []string{"oci-archive", "docker-archive", "dir", "docker-daemon", "containers-storage", "ostree", "sif", "tarball"}
+var never = map[string]string{
+	"ostree": "", "sif": "", "tarball": "", "atomic": "",
+	"ocidir": "; oci:DIR:NAME is a layout", "docker-tar": "; docker-archive:FILE is what docker save writes",
+}
 
-// A Ref is a parsed reference. Exactly one of Repository and Path is set,
-// except that a registry as a whole has only a Host.
+// A Ref is a parsed reference. Registries have a Repository (as a whole only a
+// Host), files and directories a Path, engines only a Name.
 type Ref struct {
-	Scheme     string     // Registry or Layout
+	Scheme     string
 	Host       string     // of a registry, as Docker names it: docker.io, ghcr.io, 127.0.0.1:5000
 	Repository string     // within the registry: library/busybox
-	Path       string     // of a layout
-	Name       string     // a tag; in a layout any name; "" if not given
+	Path       string     // of a file or directory; "-" is a pipe
+	Name       string     // a tag; in files any name, or @N for the Nth image; in engines all of it; "" if not given
 	Digest     oci.Digest // "" if not given
 }
 
@@ -78,16 +93,21 @@ func ParseHost(s string) (Ref, error) {
 // ParseAny reads a reference and adds nothing: without a tag Name is empty.
 func ParseAny(s string) (Ref, error) {
 	scheme, rest, found := strings.Cut(s, ":")
-	switch {
-	case found && scheme == Layout:
-		return parseLayout(s, rest)
-	case found && scheme == Registry && strings.HasPrefix(rest, "//"):
-		return parseRegistry(s, rest[2:])
+	if !found {
+		return parseRegistry(s, s)
 	}
-	for _, l := range later {
-		if found && scheme == l {
-			return Ref{}, oci.Errorf(oci.ErrUnsupported, "reference %s: dray has no store %s: yet", oci.Quote(s), l)
+	switch scheme {
+	case Registry:
+		if strings.HasPrefix(rest, "//") {
+			return parseRegistry(s, rest[2:])
 		}
+	case Layout, OCIArchive, DockerArchive, Dir:
+		return parseFile(s, scheme, rest)
+	case Daemon, Podman:
+		return parseEngine(s, scheme, rest)
+	}
+	if hint, ok := never[scheme]; ok {
+		return Ref{}, oci.Errorf(oci.ErrUnsupported, "reference %s: dray has no store %s:%s", oci.Quote(s), scheme, hint)
 	}
 	return parseRegistry(s, s)
 }
@@ -109,12 +129,31 @@ func parseRegistry(s, name string) (Ref, error) {
 			return Ref{}, invalid(s, err)
 		}
 	}
+	if bareHost(name) {
+		return Ref{}, invalid(s, errors.New("a registry without a repository: want HOST/REPOSITORY[:TAG]"))
+	}
 	return r, nil
 }
 
-func parseLayout(s, rest string) (Ref, error) {
-	r := Ref{Scheme: Layout, Path: rest}
-	if at := strings.LastIndex(rest, "@"); at >= 0 && !inPath(rest[at+1:]) {
+// bareHost reports whether what Docker would read as an image of Docker Hub
+// with a number for its tag is the address of a registry.
+func bareHost(name string) bool {
+	host, port, ok := strings.Cut(name, ":")
+	if !ok || strings.ContainsAny(name, "/@") {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n >= 80 && (host == "localhost" || strings.Contains(host, "."))
+}
+
+// number is what means an image by its place: FILE:@N.
+var number = regexp.MustCompile(`:@[0-9]{1,9}$`)
+
+// parseFile reads PATH[:NAME|:@N][@DIGEST]; a directory of skopeo's kind has
+// no names.
+func parseFile(s, scheme, rest string) (Ref, error) {
+	r := Ref{Scheme: scheme, Path: rest}
+	if at := strings.LastIndex(rest, "@"); at >= 0 && !inPath(rest[at+1:]) && !number.MatchString(rest) {
 		d, err := oci.ParseDigest(rest[at+1:])
 		if err != nil {
 			return Ref{}, invalid(s, err)
@@ -125,22 +164,37 @@ func parseLayout(s, rest string) (Ref, error) {
 	if len(r.Path) > 2 && r.Path[1] == ':' && (r.Path[2] == '\\' || r.Path[2] == '/') {
 		drive = 2
 	}
-	if i := strings.Index(r.Path[drive:], ":"); i >= 0 {
+	if i := strings.Index(r.Path[drive:], ":"); i >= 0 && scheme != Dir {
 		r.Path, r.Name = r.Path[:drive+i], r.Path[drive+i+1:]
 		if r.Name == "" {
-			return Ref{}, invalid(s, errors.New("the name after the directory is empty"))
+			return Ref{}, invalid(s, errors.New("the name after the path is empty"))
 		}
 	}
 	if r.Path == "" {
-		return Ref{}, invalid(s, errors.New("no directory given"))
+		return Ref{}, invalid(s, errors.New("no path given"))
 	}
-	for _, c := range r.Path + r.Name {
-		if c < ' ' || c == 0x7f {
-			return Ref{}, invalid(s, errors.New("control character"))
-		}
-	}
-	return r, nil
+	return r, control(s)
 }
+
+// parseEngine reads what names an image of an engine, which is the engine's
+// to understand.
+func parseEngine(s, scheme, rest string) (Ref, error) {
+	if rest == "" || strings.HasPrefix(rest, "-") || strings.HasPrefix(rest, "//") {
+		return Ref{}, invalid(s, errors.New("want the name of an image after "+scheme+":"))
+	}
+	return Ref{Scheme: scheme, Name: rest}, control(s)
+}
+
+func control(s string) error {
+	if strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return invalid(s, errors.New("control character"))
+	}
+	return nil
+}
+
+// Local reports whether the reference is to a file or directory of this
+// machine.
+func (r Ref) Local() bool { return r.Path != "" }
 
 // inPath reports whether what follows an @ goes on as a path does, as in
 // /home/me@example.org/images.
@@ -184,8 +238,10 @@ func (r Ref) WithDigest(d oci.Digest) Ref {
 func (r Ref) String() string {
 	s := r.Host
 	switch {
-	case r.Scheme == Layout:
-		s = Layout + ":" + r.Path
+	case r.Scheme == Daemon, r.Scheme == Podman:
+		return r.Scheme + ":" + r.Name
+	case r.Path != "":
+		s = r.Scheme + ":" + r.Path
 	case r.Repository != "":
 		s += "/" + r.Repository
 	}

@@ -35,6 +35,17 @@ func TestParse(t *testing.T) {
 		"oci:/home/me@corp/dir:1":             "oci:/home/me@corp/dir:1",
 		"oci:me@corp/dir@" + sha:              "oci:me@corp/dir@" + sha,
 		`oci:C:\img:x`:                        `oci:C:\img:x`,
+		"oci:dir:@1":                          "oci:dir:@1",
+		"oci-archive:a.tar":                   "oci-archive:a.tar",
+		"oci-archive:-:x":                     "oci-archive:-:x",
+		"docker-archive:a.tar:@12":            "docker-archive:a.tar:@12",
+		"docker-archive:a.tar:ghcr.io/a/b:1":  "docker-archive:a.tar:ghcr.io/a/b:1",
+		"docker-archive:a.tar@" + sha:         "docker-archive:a.tar@" + sha,
+		"dir:/a:b":                            "dir:/a:b",
+		"dir:a@" + sha:                        "dir:a@" + sha,
+		"docker-daemon:busybox:1":             "docker-daemon:busybox:1",
+		"docker-daemon:" + sha:                "docker-daemon:" + sha,
+		"containers-storage:[vfs@/a+/b]x:1":   "containers-storage:[vfs@/a+/b]x:1",
 	} {
 		r, err := ref.Parse(in)
 		if err != nil || r.String() != want {
@@ -63,6 +74,8 @@ func TestBad_001_002_005_007_References(t *testing.T) {
 		"ghcr.io/a\n", "ghcr.io/a\x00", "ghcr.io/a%2fb", "ghcr.io/a?x", "ghcr.io/a#x", "user:pw@ghcr.io/a", "https://ghcr.io/a", "ghcr.io/ａ", "аpple.com/a/b", "[fe80::1%25eth0]/a",
 		"a@sha256:" + strings.Repeat("0", 63), "a@sha256:" + strings.Repeat("0", 65), "a@sha256:" + strings.Repeat("A", 64), "a@sha256:../../x", "a@md5:d41d8cd98f00b204e9800998ecf8427e", "a@sha384:" + strings.Repeat("0", 96),
 		strings.Repeat("0", 64), "oci:", "oci::x", "oci:dir:", "oci:dir@x", "oci:dir@sha256:../x", "oci:a\nb", "oci:dir@sha256:" + strings.Repeat("0", 63),
+		"oci-archive:", "docker-archive:f:", "dir:", "docker-daemon:", "docker-daemon:-x", "containers-storage:--x", "docker-daemon:a\nb",
+		"127.0.0.1:5000", "localhost:5000", "registry.example:443",
 	} {
 		r, err := ref.Parse(in)
 		if !errors.Is(err, oci.ErrInvalid) {
@@ -71,8 +84,10 @@ func TestBad_001_002_005_007_References(t *testing.T) {
 			t.Errorf("Parse(%q): error has control characters: %q", in, err)
 		}
 	}
-	if _, err := ref.Parse("docker-archive:x.tar"); !errors.Is(err, oci.ErrUnsupported) {
-		t.Errorf("a store that is not there: %v", err)
+	for _, in := range []string{"ostree:x", "tarball:x.tar", "ocidir://x"} {
+		if _, err := ref.Parse(in); !errors.Is(err, oci.ErrUnsupported) {
+			t.Errorf("a store that is not there: %v", err)
+		}
 	}
 }
 
@@ -91,7 +106,7 @@ func TestParseHost(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"busybox", "ghcr.io/a/b:1@" + sha, "oci:d:n", "docker://x", "[::1]:5000/a", "a@sha256:x", "oci:C:\\x"} {
+	for _, s := range []string{"busybox", "ghcr.io/a/b:1@" + sha, "oci:d:n", "docker://x", "[::1]:5000/a", "a@sha256:x", "oci:C:\\x", "docker-archive:f:@1", "dir:a:b@" + sha, "docker-daemon:a"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -48,7 +48,11 @@ type hostBlob struct {
 // presence answers for the blobs below them, then the blobs of those that are
 // missing.
 func (p *planner) ask(ctx context.Context, roots []*root) error {
-	err := p.stat(ctx, roots, func(r *root) (all []oci.Descriptor) {
+	err := p.admit(ctx, roots)
+	if err != nil {
+		return err
+	}
+	err = p.stat(ctx, roots, func(r *root) (all []oci.Descriptor) {
 		for _, m := range r.tree.Manifests {
 			all = append(all, m.Descriptor)
 		}
@@ -64,6 +68,27 @@ func (p *planner) ask(ctx context.Context, roots []*root) error {
 	}
 	first := map[hostBlob]place{}
 	return p.stat(ctx, roots, func(r *root) []oci.Descriptor { return p.open(r, first) })
+}
+
+// admit shows the manifests to the destinations that want to see them before
+// they are asked for anything.
+func (p *planner) admit(ctx context.Context, roots []*root) error {
+	for _, r := range graphs(roots) {
+		a, ok := oci.As[oci.Admitter](r.job.To)
+		for _, m := range r.tree.Manifests {
+			if !ok {
+				break
+			}
+			if err := a.Admit(ctx, m, r.job.From); err != nil {
+				err = r.failed(ctx, oci.Wrap("", r.job.ToRef, err), p.plan.o.KeepGoing)
+				if err != nil {
+					return err
+				}
+				break
+			}
+		}
+	}
+	return nil
 }
 
 // A question is whether a destination has something, and who wants to know.

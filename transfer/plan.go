@@ -175,7 +175,7 @@ func (p *planner) blob(image int, r *root, d oci.Descriptor) {
 	default:
 		p.firstAt[key] = t
 	}
-	t.large = op == Put && d.Size >= smallBlob
+	t.large = op == Put && d.Size >= smallBlob && !inOrder(r.job.To)
 	t.step = p.step(image, op, d, "")
 	if len(t.from) > 0 {
 		t.step.From = t.from[0]

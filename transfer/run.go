@@ -3,6 +3,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync/atomic"
@@ -14,7 +15,8 @@ const corruptAttempts = 8 // of one blob whose bytes arrive wrong
 
 // Run does what the plan says, once. It returns the first error, or with KeepGoing
 // all of them; Image.Err tells them apart. A run that was cut short can be
-// planned and run again: what is done is found done.
+// planned and run again: what is done is found done. Destinations that change
+// as a whole do so at the end, if there was no error or with KeepGoing.
 func (p *Plan) Run(ctx context.Context) error {
 	if p.ran.Swap(true) {
 		return oci.Errorf(oci.ErrInvalid, "plan has been run already")
@@ -26,9 +28,12 @@ func (p *Plan) Run(ctx context.Context) error {
 	s := &scheduler{jobs: jobs, keepGoing: p.o.KeepGoing, do: p.do}
 	err := s.run(ctx, p.tasks)
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		err = context.Cause(ctx)
 	}
-	if !p.o.KeepGoing {
+	if cerr := p.commit(ctx, err == nil || p.o.KeepGoing && ctx.Err() == nil); err == nil {
+		err = cerr
+	}
+	if !p.o.KeepGoing || ctx.Err() != nil {
 		return err
 	}
 	var all []error
@@ -38,6 +43,38 @@ func (p *Plan) Run(ctx context.Context) error {
 		}
 	}
 	return errors.Join(all...)
+}
+
+// commit ends what the run has begun at destinations that change as a whole.
+func (p *Plan) commit(ctx context.Context, good bool) (first error) {
+	seen := map[oci.Store]bool{}
+	for _, t := range p.tasks {
+		c, ok := oci.As[oci.Committer](t.job.To)
+		if !ok || seen[t.job.To] {
+			continue
+		}
+		seen[t.job.To] = true
+		err := c.Abort
+		if good {
+			err = func() error { return c.Commit(ctx) }
+		}
+		if err := oci.Wrap("write", t.job.ToRef, err()); err != nil && good {
+			first = cmp.Or(first, err)
+			p.fail(t.job.To, err)
+		}
+	}
+	return first
+}
+
+// fail notes that nothing of this run is at a destination.
+func (p *Plan) fail(to oci.Store, err error) {
+	for _, t := range p.tasks {
+		for _, i := range t.images {
+			if t.job.To == to {
+				i.Err = cmp.Or(i.Err, err)
+			}
+		}
+	}
 }
 
 func (p *Plan) do(ctx context.Context, t *task) error {

@@ -11,6 +11,12 @@ import (
 	"github.com/dray-tools/dray/oci"
 )
 
+// inOrder reports whether a destination wants one thing at a time.
+func inOrder(s oci.Store) bool {
+	q, ok := oci.As[oci.Sequencer](s)
+	return ok && q.InOrder()
+}
+
 // A task is a step that has work in it.
 type task struct {
 	step   *Step
@@ -22,6 +28,7 @@ type task struct {
 	blob     oci.Descriptor // a blob to be put or mounted
 	from     []string       // repositories to mount it from
 	size     int64
+	number   int // in the plan
 	large    bool
 	wrong    bool // the destination has the blob with another size
 
@@ -64,26 +71,36 @@ const (
 type lane struct {
 	from, to string
 	large    bool
+	inOrder  bool
 }
 
 // A queue is a lane's tasks that could run: manifests and mounts first, as
-// others wait for them, then the largest blobs.
-type queue []*task
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	a, b := q[i], q[j]
-	if (a.manifest != nil) != (b.manifest != nil) {
-		return a.manifest != nil
-	}
-	return cmp.Compare(a.size, b.size) > 0
+// others wait for them, then the largest blobs. Where the order counts it is
+// that of the plan.
+type queue struct {
+	list    []*task
+	inOrder bool
 }
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(*task)) }
+
+func (q *queue) Len() int { return len(q.list) }
+func (q *queue) Less(i, j int) bool {
+	a, b := q.list[i], q.list[j]
+	if !q.inOrder {
+		if (a.manifest != nil) != (b.manifest != nil) {
+			return a.manifest != nil
+		}
+		if a.size != b.size {
+			return a.size > b.size
+		}
+	}
+	return a.number < b.number
+}
+func (q *queue) Swap(i, j int) { q.list[i], q.list[j] = q.list[j], q.list[i] }
+func (q *queue) Push(x any)    { q.list = append(q.list, x.(*task)) }
 func (q *queue) Pop() any {
-	old := *q
-	t := old[len(old)-1]
-	*q = old[:len(old)-1]
+	last := len(q.list) - 1
+	t := q.list[last]
+	q.list = q.list[:last]
 	return t
 }
 
@@ -119,8 +136,8 @@ func (s *scheduler) run(ctx context.Context, tasks []*task) error {
 		return nil
 	}
 	s.mu.Lock()
-	for _, t := range tasks {
-		if t.wait == 0 {
+	for n, t := range tasks {
+		if t.number = n; t.wait == 0 {
 			s.ready(t)
 		}
 	}
@@ -132,10 +149,13 @@ func (s *scheduler) run(ctx context.Context, tasks []*task) error {
 }
 
 func (s *scheduler) ready(t *task) {
-	l := lane{locate(t.job.From).host, locate(t.job.To).host, t.large}
+	l := lane{locate(t.job.From).host, locate(t.job.To).host, t.large, inOrder(t.job.To)}
+	if l.inOrder {
+		l.from = "" // whatever it comes from
+	}
 	q := s.lanes[l]
 	if q == nil {
-		q = &queue{}
+		q = &queue{inOrder: l.inOrder}
 		s.lanes[l] = q
 		s.order = append(s.order, l)
 	}
@@ -147,7 +167,10 @@ func (s *scheduler) dispatch(ctx context.Context) {
 	for _, l := range s.order {
 		q := s.lanes[l]
 		limit := s.jobs
-		if !l.large {
+		switch {
+		case l.inOrder:
+			limit = 1
+		case !l.large:
 			limit *= smallJobs
 		}
 		from, to := slot{"from " + l.from, l.large}, slot{"to " + l.to, l.large}

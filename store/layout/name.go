@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -91,6 +92,11 @@ func (x *index) lookup(name string) []*entry {
 // several.
 func (x *index) resolve(name string) (oci.Descriptor, error) {
 	found := x.lookup(name)
+	if at, ok := strings.CutPrefix(name, "@"); ok && len(found) == 0 {
+		if n, err := strconv.Atoi(at); err == nil && n >= 0 && n < len(x.entries) {
+			found = []*entry{&x.entries[n]}
+		}
+	}
 	if len(found) == 0 {
 		return oci.Descriptor{}, oci.Errorf(oci.ErrNotFound, "no image is named %s", oci.Quote(name))
 	}
@@ -132,8 +138,8 @@ func candidates(found []*entry) string {
 
 // Resolve implements oci.Source. A name is looked for as a reference name, as
 // it stands; then among the full references that end in it or have it as
-// their tag. A digest is found even if no entry has it. The empty name means
-// the only root. ErrInvalid if several manifests could be meant. If
+// their tag; @N means the Nth entry, from 0. A digest is found even if no
+// entry has it. The empty name means the only root. ErrInvalid if several manifests could be meant. If
 // index.json names a manifest whose file is gone or has another size, the
 // error is both ErrNotFound and ErrCorrupt.
 func (l *Dir) Resolve(ctx context.Context, name string) (oci.Descriptor, error) {

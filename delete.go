@@ -28,9 +28,13 @@ type Deletion struct {
 }
 
 // Delete removes a tag, or a manifest with all its tags. Blobs and children
-// stay until the store collects its garbage.
+// stay until the store collects its garbage. A name in a registry must have a
+// tag or a digest: what goes is not guessed.
 func (c *Client) Delete(ctx context.Context, name string, o DeleteOptions) (*Deletion, error) {
-	r, err := ref.Parse(name)
+	r, err := ref.ParseAny(name)
+	if err == nil && r.Scheme == ref.Registry && r.Name == "" && r.Digest == "" {
+		err = oci.Errorf(oci.ErrInvalid, "%s: say which: want REPOSITORY:TAG or REPOSITORY@DIGEST", oci.Quote(name))
+	}
 	if err != nil {
 		return nil, err
 	}

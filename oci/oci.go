@@ -186,6 +186,13 @@ type Sequencer interface {
 	InOrder() bool
 }
 
+// A Resumer is a sink that keeps half blobs: Left tells how many bytes of a blob
+// an interrupted Put has left, so that the next one need not move them; 0 if
+// none, or if it cannot be known.
+type Resumer interface {
+	Left(ctx context.Context, d Descriptor) int64
+}
+
 // A Locator tells where a store is: stores of equal host share what they
 // know and can mount from one another, repository is the name within it.
 type Locator interface {

@@ -53,7 +53,7 @@ func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
 		return r, haveErr
 	}
 	r.desc, r.image.Digest = d, d.Digest
-	if len(l.o.Platforms) > 0 {
+	if len(l.o.Platforms) > 0 || j.Single && oci.IsIndex(d.MediaType) {
 		err = l.narrow(ctx, r, d)
 	} else if have.Digest != d.Digest || l.o.Referrers {
 		if haveErr != nil { // this would be asked next; a registry remembers the answer
@@ -129,6 +129,9 @@ func (l *loader) narrow(ctx context.Context, r *root, d oci.Descriptor) error {
 	if err != nil {
 		return err
 	}
+	if child, ok := single(top, keep); ok && r.job.Single {
+		return r.take(ctx, d, child)
+	}
 	if !slices.Contains(keep, false) {
 		r.tree, err = oci.Graph{Root: d, Source: r.job.From}.Load(ctx, nil)
 		return err
@@ -152,10 +155,36 @@ func (l *loader) narrow(ctx context.Context, r *root, d oci.Descriptor) error {
 	return nil
 }
 
+// single finds the only image among the children that are kept, attestations
+// aside.
+func single(top *oci.Manifest, keep []bool) (child oci.Descriptor, ok bool) {
+	n := 0
+	for i, d := range top.Manifests {
+		if keep[i] && d.Annotations["vnd.docker.reference.digest"] == "" && (d.Platform == nil || d.Platform.OS != "unknown") {
+			child = d
+			n++
+		}
+	}
+	return child, n == 1
+}
+
+// take makes one child of an index the root.
+func (r *root) take(ctx context.Context, index, child oci.Descriptor) (err error) {
+	r.desc, r.image.Digest, r.image.Source = child, child.Digest, index.Digest
+	r.tree, err = oci.Graph{Root: child, Source: r.job.From}.Load(ctx, nil)
+	if err == nil && child.Platform != nil {
+		r.image.Notes = append(r.image.Notes, "the image for "+oci.FormatPlatform(*child.Platform)+" of index "+string(index.Digest))
+	}
+	return err
+}
+
 // choose tells which children of an index the platforms ask for: those that
 // match, and the attestations about them. Each platform must be there.
 func choose(m *oci.Manifest, want []oci.Platform) ([]bool, error) {
 	keep := make([]bool, len(m.Manifests))
+	for i := range keep {
+		keep[i] = len(want) == 0
+	}
 	kept := map[string]bool{}
 	for _, p := range want {
 		found := false

@@ -38,7 +38,19 @@ func Make(ctx context.Context, jobs []Job, o Options) (*Plan, error) {
 	for i, r := range roots {
 		p.add(i, r)
 	}
-	return p.plan, nil
+	return p.plan, p.halves(ctx)
+}
+
+// halves asks the destinations for the large blobs that an interrupted run has
+// moved in part.
+func (p *planner) halves(ctx context.Context) error {
+	return oci.Parallel(ctx, len(p.plan.tasks), func(ctx context.Context, i int) error {
+		t := p.plan.tasks[i]
+		if r, ok := oci.As[oci.Resumer](t.job.To); ok && t.step.Op == Put && t.manifest == nil && t.size >= smallBlob {
+			t.step.Left = min(r.Left(ctx, t.blob), t.size)
+		}
+		return ctx.Err()
+	})
 }
 
 // failed notes why a job cannot be planned, if others are to go on; else it

@@ -26,7 +26,9 @@ func (p *Plan) Run(ctx context.Context) error {
 		jobs = 16
 	}
 	s := &scheduler{jobs: jobs, keepGoing: p.o.KeepGoing, do: p.do}
+	stop := p.readAhead(ctx)
 	err := s.run(ctx, p.tasks)
+	stop()
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -103,12 +105,14 @@ func (p *Plan) tell(e Event) {
 func (p *Plan) putBlob(ctx context.Context, t *task) (oci.How, error) {
 	for try := 1; ; try++ {
 		var seen atomic.Int64
-		b := oci.Observe(oci.From(t.job.From, t.blob), func(n int) {
+		src, release := t.ahead.take(t)
+		b := oci.Observe(src, func(n int) {
 			seen.Add(int64(n))
 			p.moved.Add(int64(n))
 			p.tell(Event{Kind: Bytes, Step: t.step, N: n})
 		})
 		how, err := t.job.To.Put(ctx, b, t.from...)
+		release()
 		if err == nil && how == oci.Existed && t.wrong {
 			return how, oci.Errorf(oci.ErrCorrupt, "%s does not have the %d bytes that its manifest says", t.blob.Digest, t.blob.Size)
 		}

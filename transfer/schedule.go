@@ -32,9 +32,10 @@ type task struct {
 	large    bool
 	wrong    bool // the destination has the blob with another size
 
-	wait int    // tasks that have not ended
-	next []edge // tasks that wait for this one
-	err  error
+	ahead *ahead // reads it before its turn; nil: nobody does
+	wait  int    // tasks that have not ended
+	next  []edge // tasks that wait for this one
+	err   error
 }
 
 type edge struct {

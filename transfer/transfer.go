@@ -22,6 +22,9 @@ type Job struct {
 	To   oci.Store
 	Tag  string     // what it will be called at To; "": by its digest alone
 	Want oci.Digest // what it must be; "": anything
+	// Single says that To holds images, no indexes: of an index goes the image
+	// of the one platform in it, or of the one that Options.Platforms chooses.
+	Single bool
 
 	// What the user calls source and destination, for the plan and errors.
 	FromRef, ToRef string
@@ -69,6 +72,7 @@ type Step struct {
 	MediaType string     `json:"mediaType,omitempty"`
 	Digest    oci.Digest `json:"digest"`
 	Size      int64      `json:"size"`
+	Left      int64      `json:"left,omitempty"` // bytes of it that an interrupted run has moved
 	From      string     `json:"from,omitempty"` // of a mount: the repository
 	Name      string     `json:"name,omitempty"` // of a tag
 	Why       string     `json:"why,omitempty"`  // of a skip: "exists", "unchanged", "foreign", "kept"
@@ -104,7 +108,7 @@ type Totals struct {
 	Mounted   int   `json:"mounted"` // blobs
 	Put       int   `json:"put"`     // blobs and manifests
 	Bytes     int64 `json:"bytes"`   // that move
-	Saved     int64 `json:"saved"`   // bytes that need not move, as mounted or there
+	Saved     int64 `json:"saved"`   // bytes that need not move, as mounted or there, also in part
 }
 
 // A Plan is what a transfer will do. Images and Steps are for reading.
@@ -142,7 +146,8 @@ func (p *Plan) Totals() Totals {
 			t.Saved = add(t.Saved, s.Size)
 		default:
 			t.Put++
-			t.Bytes = add(t.Bytes, s.Size)
+			t.Bytes = add(t.Bytes, s.Size-s.Left)
+			t.Saved = add(t.Saved, s.Left)
 		}
 	}
 	return t

@@ -98,3 +98,80 @@ func TestFailedRunLeavesThePlaceAlone(t *testing.T) {
 		t.Errorf("commit: %v, %v", err, p.Images[0].Err)
 	}
 }
+
+func TestPlaceForSingleImages(t *testing.T) {
+	t.Parallel()
+	two, one := ocitest.Index(1, "linux/amd64", "linux/arm64"), ocitest.Index(2, "linux/amd64")
+	src := stocked(t, two)
+	push(t, src, one, "one")
+	for name, c := range map[string]struct {
+		image     string
+		platforms []oci.Platform
+		ok        bool
+	}{
+		"one of one": {"one", nil, true},
+		"one of two": {"v1", []oci.Platform{{OS: "linux", Architecture: "arm64"}}, true},
+		"two":        {"v1", nil, false},
+	} {
+		to := &oneFile{Store: repo(t, mem.New(), "x")}
+		j := job(src, c.image, to, "a")
+		j.Single = true
+		p, err := run(t.Context(), transfer.Options{Platforms: c.platforms}, j)
+		if ok := err == nil; ok != c.ok {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if !c.ok {
+			continue
+		}
+		d, err := to.Resolve(t.Context(), "a")
+		if err != nil || oci.IsIndex(d.MediaType) || d.Digest != p.Images[0].Digest || len(p.Images[0].Notes) != 1 {
+			t.Errorf("%s: %v, %v, notes %v", name, d, err, p.Images[0].Notes)
+		}
+	}
+}
+
+// The small blobs are read while the ones before them are written, and never
+// more of them than there is room for.
+func TestReadAhead(t *testing.T) {
+	t.Parallel()
+	img := ocitest.Image(1, 60, 1000)
+	var open atomic.Int64
+	both := make(chan struct{})
+	src := &ocitest.Fail{Store: stocked(t, img), Hook: func(op string, d oci.Descriptor) error {
+		if op == "open" && !oci.IsManifest(d.MediaType) {
+			if open.Add(1) == 2 {
+				close(both)
+			}
+			<-both // the first waits for the second, which does not come if nobody reads ahead
+		}
+		return nil
+	}}
+	to := &oneFile{Store: repo(t, mem.New(), "x")}
+	if _, err := run(t.Context(), transfer.Options{}, job(src, "v1", to, "a")); err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, to, img)
+}
+
+// resuming is a store that has the first bytes of every large blob.
+type resuming struct{ oci.Store }
+
+func (resuming) Left(context.Context, oci.Descriptor) int64 { return 1000 }
+
+func TestPlanKnowsOfHalfBlobs(t *testing.T) {
+	t.Parallel()
+	img := ocitest.Image(1, 2, 2<<20)
+	j := job(stocked(t, img), "v1", resuming{repo(t, mem.New(), "x")}, "a")
+	full, err := transfer.Make(t.Context(), []transfer.Job{job(j.From.(oci.Store), "v1", repo(t, mem.New(), "x"), "a")}, transfer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := transfer.Make(t.Context(), []transfer.Job{j}, transfer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := p.Totals(), full.Totals(); got.Bytes != want.Bytes-2000 || got.Saved != want.Saved+2000 {
+		t.Errorf("totals %+v, of a full copy %+v", got, want)
+	}
+}

@@ -39,6 +39,8 @@ func (a *app) printPlan(p *transfer.Plan, f *formatFlag) error {
 			note = "from " + s.From
 		case s.Name != "":
 			note = "as " + s.Name
+		case s.Left > 0:
+			note = size(s.Left) + " of it are there"
 		}
 		bytes := size(s.Size)
 		if s.Size == 0 {

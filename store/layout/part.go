@@ -31,6 +31,23 @@ func partName(d oci.Digest) string {
 	return ingestDir + "/" + d.Algorithm().String() + "-" + d.Encoded() + ".part"
 }
 
+// Left implements oci.Resumer.
+func (l *Dir) Left(ctx context.Context, d oci.Descriptor) int64 {
+	if oci.CheckDescriptor(d) != nil {
+		return 0
+	}
+	root, err := l.reading(ctx)
+	if err != nil {
+		return 0
+	}
+	defer root.Close()
+	fi, err := root.Lstat(partName(d.Digest))
+	if err != nil || !fi.Mode().IsRegular() || fi.Size() > d.Size {
+		return 0
+	}
+	return fi.Size()
+}
+
 // openPart opens the half blob of d, new or as it was left. nil if somebody
 // else is at it.
 func openPart(root *os.Root, dir string, d oci.Descriptor) (*part, error) {

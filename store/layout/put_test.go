@@ -54,8 +54,8 @@ func TestResume(t *testing.T) {
 			b := layerBlob(1, size)
 			cutPut(t, l, b, cut)
 			half := filepath.Join(dir, "ingest", "sha256-"+b.Descriptor().Digest.Encoded()+".part")
-			if fi, err := os.Stat(half); err != nil || fi.Size() != cut {
-				t.Fatalf("half blob: %v, %v", fi, err)
+			if fi, err := os.Stat(half); err != nil || fi.Size() != cut || l.Left(t.Context(), b.Descriptor()) != cut {
+				t.Fatalf("half blob: %v, %v, left %d", fi, err, l.Left(t.Context(), b.Descriptor()))
 			}
 			if c.spoil != nil {
 				if err := c.spoil(half); err != nil {

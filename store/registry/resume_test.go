@@ -104,7 +104,12 @@ func TestUploadGoesOnInAnotherProcess(t *testing.T) {
 		t.Errorf("state file: %v, %v", info.Mode(), err)
 	}
 	b = counted(layer(1, size))
-	wantPut(t, g.repo("a", registry.Options{StateDir: dir}), b, oci.Sent)
+	again := g.repo("a", registry.Options{StateDir: dir})
+	if left := again.Left(t.Context(), b.Descriptor()); left != half {
+		t.Errorf("the plan knows of %d bytes, want %d", left, half)
+	}
+	g.want("GET a/upload")
+	wantPut(t, again, b, oci.Sent)
 	g.want("GET a/upload", fmt.Sprintf("PUT a/upload %d-%d", half, size-1))
 	if n := b.bytes.Load(); n != size-half || b.opens.Load() != 0 {
 		t.Errorf("read %d bytes of the blob, want %d", n, size-half)

@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"context"
 	"encoding/json"
 	"net/url"
 	"os"
@@ -62,6 +63,20 @@ func (r *Repo) saved(d oci.Descriptor) *session {
 		_ = os.Remove(s.file)
 	}
 	return s
+}
+
+// Left implements oci.Resumer: what the session that an earlier process left has.
+// It takes a request if there is one.
+func (r *Repo) Left(ctx context.Context, d oci.Descriptor) int64 {
+	if r.g.o.StateDir == "" || d.Size < worthSaving || oci.CheckDescriptor(d) != nil {
+		return 0
+	}
+	s := r.saved(d)
+	defer s.release()
+	if s.location == nil || (&uploading{r: r, d: d, s: s}).status(ctx) != nil {
+		return 0
+	}
+	return s.offset
 }
 
 // lockFile takes a lock, or returns nil if another process has it.

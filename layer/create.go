@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package layer
+
+import (
+	"archive/tar"
+	"context"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/dray-tools/dray/oci"
+)
+
+// CreateOptions say how a directory becomes a layer.
+type CreateOptions struct {
+	Packing Packing
+	// Time is what every entry says; the zero value is the beginning of 1970.
+	Time time.Time
+	// KeepOwner keeps owners, and setuid and setgid with them. Without it all
+	// belongs to root, where those bits would give away root's rights.
+	KeepOwner bool
+}
+
+// Created is a layer that Create has written.
+type Created struct {
+	Descriptor oci.Descriptor // with annotations, if the packing has some
+	DiffID     oci.Digest
+	Entries    int
+	Bytes      int64 // of the files
+	Sockets    int   // left out: they mean nothing in a layer
+}
+
+// Create writes a layer with all that is in a directory, but not the directory
+// itself. Equal content gives equal bytes whoever runs it: entries are in
+// order, links are kept as they are and never followed, hard links stay hard
+// links, capabilities are kept, other attributes are not. Nothing outside of
+// dir is read. ErrInvalid for what a layer cannot hold, or if w is a file in
+// dir; ErrBusy if a file changes while it is read.
+func Create(ctx context.Context, w io.Writer, dir string, o CreateOptions) (Created, error) {
+	z, err := o.Packing.NewWriter(w)
+	if err != nil {
+		return Created{}, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		z.abort()
+		return Created{}, err
+	}
+	defer root.Close()
+	if o.Time.IsZero() {
+		o.Time = time.Unix(0, 0)
+	}
+	c := &creator{o: o, self: regularFile(w), links: map[inode]string{}, queue: make(chan *item, readAhead), work: make(chan *item, readAhead)}
+	if err := c.run(ctx, root, z); err != nil {
+		z.abort()
+		return Created{}, err
+	}
+	if err := z.Close(); err != nil {
+		return Created{}, err
+	}
+	p := z.Packed()
+	c.done.DiffID = p.DiffID
+	c.done.Descriptor = oci.Descriptor{MediaType: o.Packing.MediaType(oci.MediaLayer), Digest: p.Digest, Size: p.Size, Annotations: p.Annotations}
+	return c.done, nil
+}
+
+// regularFile is what a writer writes to, or nil.
+func regularFile(w io.Writer) fs.FileInfo {
+	f, ok := w.(*os.File)
+	if !ok {
+		return nil
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	return info
+}
+
+const (
+	readAhead = 32        // entries
+	headSize  = 256 << 10 // bytes of each file that are read ahead
+	readers   = 4
+	maxDeep   = 500 // directories within directories, each of which is kept open
+)
+
+// A creator is a pipe: one goroutine walks the directory, some read the
+// beginnings of the files ahead, and the caller's writes the tar.
+type creator struct {
+	o     CreateOptions
+	self  fs.FileInfo      // of the file that the layer is written to, if it is one
+	links map[inode]string // where files with several names were first
+	queue chan *item       // in order
+	work  chan *item       // those of queue with a file
+	done  Created
+}
+
+// An inode is a file on its device.
+type inode struct{ dev, ino uint64 }
+
+// An item is an entry on its way through the pipe.
+type item struct {
+	h     *tar.Header
+	f     *os.File // not yet read to its end
+	info  fs.FileInfo
+	head  []byte
+	err   error
+	ready chan struct{} // closed when head is there
+}
+
+var heads = sync.Pool{New: func() any { return new([headSize + 1]byte) }}
+
+func (c *creator) run(ctx context.Context, root *os.Root, w io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	var walked error
+	wg.Go(func() {
+		defer close(c.queue)
+		defer close(c.work)
+		walked = c.walk(ctx, root, "", 0)
+	})
+	for range readers {
+		wg.Go(func() {
+			for i := range c.work {
+				i.err = i.readHead()
+				close(i.ready)
+			}
+		})
+	}
+	tw := tar.NewWriter(w)
+	err := c.write(ctx, tw)
+	cancel()
+	for i := range c.queue { // after an error
+		i.close()
+	}
+	wg.Wait()
+	if err == nil {
+		err = walked
+	}
+	if err == nil {
+		err = tw.Close()
+	}
+	return err
+}
+
+// walk queues what is in a directory in byte order, with what is below a
+// directory right after it.
+func (c *creator) walk(ctx context.Context, root *os.Root, prefix string, depth int) error {
+	if depth > maxDeep {
+		return oci.Errorf(oci.ErrInvalid, "%s: directories are nested more than %d deep", oci.Quote(prefix), maxDeep)
+	}
+	names, err := list(root)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		info, err := root.Lstat(name)
+		if err != nil {
+			return changed(prefix+name, err)
+		}
+		if strings.HasPrefix(name, ".wh.") {
+			return oci.Errorf(oci.ErrInvalid, "%s: a layer cannot hold this name: it says that %s is deleted", oci.Quote(prefix+name), oci.Quote(prefix+name[4:]))
+		}
+		if info.Mode()&fs.ModeSocket != 0 {
+			c.done.Sockets++
+			continue
+		}
+		i, err := c.item(root, prefix, name, info)
+		if err != nil {
+			return err
+		}
+		if err := c.send(ctx, i); err != nil {
+			return err
+		}
+		if info.IsDir() {
+			if err := c.walkInto(ctx, root, prefix, name, info, depth); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func list(root *os.Root) ([]string, error) {
+	d, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	slices.Sort(names)
+	return names, err
+}
+
+func (c *creator) walkInto(ctx context.Context, root *os.Root, prefix, name string, info fs.FileInfo, depth int) error {
+	sub, err := root.OpenRoot(name)
+	if err != nil {
+		return changed(prefix+name, err)
+	}
+	defer sub.Close()
+	if now, err := sub.Stat("."); err != nil || !os.SameFile(now, info) {
+		return changed(prefix+name, err)
+	}
+	return c.walk(ctx, sub, prefix+name+"/", depth+1)
+}
+
+// changed is the error for what is no longer what it was a moment ago.
+func changed(name string, err error) error {
+	if err == nil || os.IsNotExist(err) {
+		return oci.Errorf(oci.ErrBusy, "%s was changed while it was read", oci.Quote(name))
+	}
+	return err
+}
+
+// send puts an item into the queue, and first to those who read ahead.
+func (c *creator) send(ctx context.Context, i *item) error {
+	if i.f != nil {
+		i.ready = make(chan struct{})
+		select {
+		case c.work <- i:
+		case <-ctx.Done():
+			i.f.Close()
+			return context.Cause(ctx)
+		}
+	}
+	select {
+	case c.queue <- i:
+		return nil
+	case <-ctx.Done():
+		i.close()
+		return context.Cause(ctx)
+	}
+}
+
+// item makes the header of a file, and opens it if it has content.
+func (c *creator) item(root *os.Root, prefix, name string, info fs.FileInfo) (*item, error) {
+	i := &item{h: &tar.Header{Name: prefix + name, ModTime: c.o.Time.Truncate(time.Second), Mode: int64(info.Mode().Perm())}, info: info}
+	st := statOf(info)
+	c.owner(i.h, info, st)
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		i.h.Typeflag, i.h.Name = tar.TypeDir, i.h.Name+"/"
+	case mode&fs.ModeSymlink != 0:
+		i.h.Typeflag, i.h.Mode = tar.TypeSymlink, 0o777
+		var err error
+		if i.h.Linkname, err = root.Readlink(name); err != nil {
+			return nil, changed(i.h.Name, err)
+		}
+	case mode&fs.ModeNamedPipe != 0:
+		i.h.Typeflag = tar.TypeFifo
+	case mode&fs.ModeCharDevice != 0:
+		i.h.Typeflag, i.h.Devmajor, i.h.Devminor = tar.TypeChar, st.major, st.minor
+	case mode&fs.ModeDevice != 0:
+		i.h.Typeflag, i.h.Devmajor, i.h.Devminor = tar.TypeBlock, st.major, st.minor
+	case mode.IsRegular():
+		return i, c.regular(i, root, name, st)
+	default:
+		return nil, oci.Errorf(oci.ErrInvalid, "%s: a layer cannot hold a file of the kind %s", oci.Quote(i.h.Name), mode.Type())
+	}
+	return i, nil
+}
+
+func (c *creator) owner(h *tar.Header, info fs.FileInfo, st stat) {
+	if info.Mode()&fs.ModeSticky != 0 {
+		h.Mode |= 0o1000
+	}
+	if !st.known { // Windows, which does not know who may execute what
+		h.Mode = 0o755
+	}
+	if !c.o.KeepOwner {
+		return
+	}
+	h.Uid, h.Gid = st.uid, st.gid
+	if info.Mode()&fs.ModeSetuid != 0 {
+		h.Mode |= 0o4000
+	}
+	if info.Mode()&fs.ModeSetgid != 0 {
+		h.Mode |= 0o2000
+	}
+}
+
+func (c *creator) regular(i *item, root *os.Root, name string, st stat) error {
+	i.h.Typeflag = tar.TypeReg
+	if st.links > 1 {
+		if first, again := c.links[st.inode]; again {
+			i.h.Typeflag, i.h.Linkname = tar.TypeLink, first
+			return nil
+		}
+		c.links[st.inode] = i.h.Name
+	}
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe may have taken its place
+	if err != nil {
+		return changed(i.h.Name, err)
+	}
+	now, err := f.Stat()
+	if err != nil || !os.SameFile(now, i.info) || !now.Mode().IsRegular() {
+		f.Close()
+		return changed(i.h.Name, err)
+	}
+	if c.self != nil && os.SameFile(now, c.self) {
+		f.Close()
+		return oci.Errorf(oci.ErrInvalid, "%s is what the layer is written to: it cannot be in the directory that it is made of", oci.Quote(i.h.Name))
+	}
+	i.f, i.info, i.h.Size = f, now, now.Size()
+	if caps := capabilities(f); caps != "" {
+		i.h.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": caps}
+	}
+	return nil
+}

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package layer
+
+// WindowsName is for the tests.
+var WindowsName = windowsName

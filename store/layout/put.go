@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"sync"
 
 	"github.com/dray-tools/dray/oci"
 )
@@ -169,31 +168,6 @@ func settle(root *os.Root, name string, d oci.Digest) error {
 		}
 	}
 	return root.Rename(name, blobPath(d))
-}
-
-var buffers = sync.Pool{New: func() any { return new([1 << 20]byte) }}
-
-// copyTo copies with one large buffer, until the context ends. A failed write
-// is a writeError.
-func copyTo(ctx context.Context, w io.Writer, r io.Reader) (n int64, err error) {
-	buf := buffers.Get().(*[1 << 20]byte)
-	defer buffers.Put(buf)
-	for {
-		if err := ctx.Err(); err != nil {
-			return n, err
-		}
-		m, err := r.Read(buf[:])
-		n += int64(m)
-		if _, werr := w.Write(buf[:m]); werr != nil {
-			return n, &writeError{werr}
-		}
-		if err == io.EOF {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-	}
 }
 
 // A writeError is one of the layout's file system, not of the source.

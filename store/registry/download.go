@@ -28,6 +28,8 @@ type download struct {
 	off     int64
 	end     int64
 	partial bool // reading from the start is not wanted
+	strict  bool // nor is it to go on
+	whole   bool // a registry that sends all, not only up to end, may go on
 
 	places  []Mirror // to try, best first
 	at      Mirror   // where body comes from
@@ -99,7 +101,12 @@ func (b *download) accept(resp *http.Response, ranged bool) error {
 		return oci.Errorf(oci.ErrInvalid, "registry answers with status %d", resp.StatusCode)
 	case resp.ContentLength >= 0 && resp.ContentLength != b.d.Size:
 		return oci.Errorf(oci.ErrCorrupt, "registry has %d bytes, want %d", resp.ContentLength, b.d.Size)
-	case ranged && b.partial && !b.going:
+	case ranged && b.whole && b.off == 0:
+		b.end = b.d.Size
+		b.r.g.noParts.Store(true)
+		return nil
+	case b.strict || ranged && b.partial && !b.going:
+		b.r.g.noParts.Store(true)
 		return oci.Errorf(oci.ErrUnsupported, "registry does not send parts")
 	case b.off == 0:
 		return nil
@@ -129,7 +136,7 @@ func (b *download) acceptPart(resp *http.Response) error {
 	}
 	b.noRange = true
 	kind := oci.ErrInvalid
-	if b.partial && !b.going {
+	if b.strict || b.partial && !b.going {
 		kind = oci.ErrUnsupported
 	}
 	return oci.Errorf(kind, "registry sends the part %s, want %d-%d of %d", oci.Quote(strings.Join(values, ", ")), b.off, b.end-1, b.d.Size)
@@ -137,11 +144,11 @@ func (b *download) acceptPart(resp *http.Response) error {
 
 func (b *download) Read(p []byte) (int, error) {
 	for {
-		if b.partial && b.off >= b.end {
-			return 0, io.EOF
-		}
-		if b.partial && int64(len(p)) > b.end-b.off {
-			p = p[:b.end-b.off]
+		if b.partial || b.end < b.d.Size {
+			if b.off >= b.end {
+				return 0, io.EOF
+			}
+			p = p[:min(int64(len(p)), b.end-b.off)]
 		}
 		n, err := b.body.Read(p)
 		b.off += int64(n)

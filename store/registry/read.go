@@ -230,11 +230,11 @@ func (r *Repo) Open(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error
 	if oci.IsManifest(d.MediaType) {
 		return r.openManifest(ctx, d)
 	}
-	b := &download{ctx: ctx, r: r, d: d, end: d.Size}
-	if err := b.begin(); err != nil {
-		return nil, oci.Wrap("", r.place(string(d.Digest)), err)
+	rc, err := r.download(&download{ctx: ctx, r: r, d: d, end: d.Size})
+	if err != nil {
+		return nil, err
 	}
-	return oci.Verify(b, d), nil
+	return oci.Verify(rc, d), nil
 }
 
 // openManifest reads a manifest whole, so that a place with wrong bytes is
@@ -270,8 +270,20 @@ func (r *Repo) OpenRange(ctx context.Context, d oci.Descriptor, offset, length i
 	if b.off == b.end {
 		return http.NoBody, nil
 	}
+	return r.download(b)
+}
+
+// download begins a download: as one, or in parts if it is large.
+func (r *Repo) download(b *download) (io.ReadCloser, error) {
+	if r.g.parallel(b.end - b.off) {
+		p := &parts{ctx: b.ctx, r: r, d: b.d, pos: b.off, end: b.end, partial: b.partial}
+		if err := p.open(); err != nil {
+			return nil, err
+		}
+		return p, nil
+	}
 	if err := b.begin(); err != nil {
-		return nil, oci.Wrap("", r.place(string(d.Digest)), err)
+		return nil, oci.Wrap("", r.place(string(b.d.Digest)), err)
 	}
 	return b, nil
 }

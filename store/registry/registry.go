@@ -48,6 +48,8 @@ type Registry struct {
 	o        Options
 
 	backoff time.Duration // before the second attempt, see pause
+	sizes   partSizes
+	memory  *memory
 
 	mu    sync.Mutex
 	repos map[string]*state
@@ -55,6 +57,8 @@ type Registry struct {
 
 	noReferrers  atomic.Bool  // the host has no referrers API
 	noCrossMount atomic.Bool  // the host refuses mounts
+	noParts      atomic.Bool  // the host sends a blob whole or not at all
+	fast         atomic.Bool  // one connection is enough, the last time it was measured
 	chunked      atomic.Bool  // the host has refused a body as too large
 	chunk        atomic.Int64 // size in bytes of the next chunks
 }
@@ -69,7 +73,7 @@ func New(e transport.Endpoint, o Options) *Registry {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	g := &Registry{endpoint: e, o: o, backoff: 50 * time.Millisecond, repos: map[string]*state{}, tags: map[string]turn{}}
+	g := &Registry{endpoint: e, o: o, backoff: 50 * time.Millisecond, sizes: defaultSizes, memory: shared, repos: map[string]*state{}, tags: map[string]turn{}}
 	g.chunk.Store(o.ChunkSize)
 	return g
 }

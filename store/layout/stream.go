@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package layout
+
+import (
+	"context"
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+const streamBuffer = 512 << 10 // bytes; a stream has two
+
+var buffers = sync.Pool{New: func() any { return new([streamBuffer]byte) }}
+
+// copyTo copies until the end of r, or until the context ends. It writes in
+// another goroutine than it reads, because reading is hashing too; both have
+// ended when it returns. A failed write is a writeError. After a failed read,
+// all that was read before has been written.
+func copyTo(ctx context.Context, w io.Writer, r io.Reader) (n int64, err error) {
+	s := stream{w: w, full: make(chan filled, 1), free: make(chan *[streamBuffer]byte, 2)}
+	s.free <- buffers.Get().(*[streamBuffer]byte)
+	s.free <- buffers.Get().(*[streamBuffer]byte)
+	var wg sync.WaitGroup
+	wg.Go(s.write)
+	for err == nil && !s.broken.Load() {
+		if err = ctx.Err(); err != nil {
+			break
+		}
+		f := filled{buf: <-s.free}
+		f.n, err = r.Read(f.buf[:])
+		n += int64(f.n)
+		s.full <- f
+	}
+	close(s.full)
+	wg.Wait()
+	buffers.Put(<-s.free)
+	buffers.Put(<-s.free)
+	switch {
+	case s.err != nil:
+		return n, &writeError{s.err}
+	case err == io.EOF:
+		return n, nil
+	}
+	return n, err
+}
+
+// A stream is the writing half of copyTo.
+type stream struct {
+	w      io.Writer
+	full   chan filled
+	free   chan *[streamBuffer]byte
+	broken atomic.Bool
+	err    error // valid when write has returned
+}
+
+type filled struct {
+	buf *[streamBuffer]byte
+	n   int
+}
+
+func (s *stream) write() {
+	for f := range s.full {
+		if s.err == nil {
+			_, s.err = s.w.Write(f.buf[:f.n])
+			s.broken.Store(s.err != nil)
+		}
+		s.free <- f.buf
+	}
+}

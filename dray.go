@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/dray-tools/dray/internal/transport"
+	"github.com/dray-tools/dray/layer"
 	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/ref"
 	"github.com/dray-tools/dray/transfer"
@@ -44,10 +45,25 @@ func Version() string {
 // A Pair is one thing to copy and where to.
 type Pair struct{ From, To string }
 
-// CopyOptions are the transfer's own and how both ends are reached.
+// CopyOptions are the transfer's own, how both ends are reached, and what is
+// changed on the way.
 type CopyOptions struct {
 	transfer.Options
 	From, To Side
+	// Packing gives layers another compression; nil: they stay as they are,
+	// except that those which are not compressed at all in an archive or engine
+	// get gzip on their way to a registry or layout.
+	Packing *layer.Packing
+	// MediaTypes is "oci" or "docker": manifests and layers get media types of
+	// that family; "": they stay.
+	MediaTypes string
+	// NoWork makes a Plan with Packing fail rather than read and compress layers
+	// that have not been compressed like that before: for dry runs.
+	NoWork bool
+	// Packs, if given, is called when a layer begins to be read for its new
+	// compression, with 0, and with the number of bytes each time some have been
+	// read. Several goroutines call it.
+	Packs func(d oci.Descriptor, n int)
 }
 
 // Plan finds out what copying the pairs would do. It writes nothing. A To
@@ -55,9 +71,9 @@ type CopyOptions struct {
 // To with a digest wants just that digest.
 func (c *Client) Plan(ctx context.Context, pairs []Pair, o CopyOptions) (*transfer.Plan, error) {
 	jobs := make([]transfer.Job, len(pairs))
-	stores := map[string]oci.Store{} // one object a place: the run's memory hangs on it
+	at := opening{map[string]oci.Store{}, map[string]oci.Source{}}
 	for i, p := range pairs {
-		j, err := c.job(stores, p, o)
+		j, err := c.job(at, p, o)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +82,7 @@ func (c *Client) Plan(ctx context.Context, pairs []Pair, o CopyOptions) (*transf
 	return transfer.Make(ctx, jobs, o.Options)
 }
 
-func (c *Client) job(stores map[string]oci.Store, p Pair, o CopyOptions) (j transfer.Job, err error) {
+func (c *Client) job(at opening, p Pair, o CopyOptions) (j transfer.Job, err error) {
 	from, err := ref.Parse(p.From)
 	if err != nil {
 		return j, err
@@ -79,23 +95,30 @@ func (c *Client) job(stores map[string]oci.Store, p Pair, o CopyOptions) (j tran
 		to.Name = "latest"
 	}
 	j = transfer.Job{Name: from.Target(), Tag: to.Name, Want: to.Digest, FromRef: from.String(), ToRef: to.String()}
-	if j.From, err = c.opened(stores, "from ", from, o.From, false); err != nil {
+	switch to.Scheme {
+	case ref.DockerArchive, ref.Daemon, ref.Podman:
+		j.Single = true
+	}
+	if j.From, err = c.source(at, from, to, o); err != nil {
 		return j, err
 	}
-	j.To, err = c.opened(stores, "to ", to, o.To, true)
+	j.To, err = c.opened(at, "to ", to, o.To, true)
 	return j, err
 }
 
-func (c *Client) opened(stores map[string]oci.Store, side string, r ref.Ref, s Side, write bool) (oci.Store, error) {
+func (c *Client) opened(at opening, side string, r ref.Ref, s Side, write bool) (oci.Store, error) {
 	key := side + r.Repo().String()
-	if st := stores[key]; st != nil {
+	if r.Scheme == ref.Daemon || r.Scheme == ref.Podman { // a store for each image
+		key = side + r.String()
+	}
+	if st := at.stores[key]; st != nil {
 		return st, nil
 	}
 	st, err := c.open(r, s, write)
 	if err != nil {
 		return nil, err
 	}
-	stores[key] = st
+	at.stores[key] = st
 	return st, nil
 }
 

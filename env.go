@@ -5,9 +5,11 @@ package dray
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os/exec"
 	"path/filepath"
 	"sync"
 
@@ -24,7 +26,7 @@ import (
 type Credential = transport.Credential
 
 // Env is what crosses everything a run does. The zero value works: anonymous,
-// with the system's certificates and nothing kept on disk. [SystemEnv] makes
+// with the system's certificates and nothing kept on disk. [System.Env] makes
 // one of what Docker and Podman are configured with.
 type Env struct {
 	Log       *slog.Logger // nil: nothing
@@ -43,42 +45,71 @@ type Env struct {
 	Registries *registries.Config
 	// CacheDir keeps what makes an interrupted run go on where it was; "": nothing is kept.
 	CacheDir string
+	// TempDir is for files that go at the end of the run; "": the system's.
+	TempDir string
+	// In and Out are what the path "-" of an archive reads and writes.
+	In  io.Reader
+	Out io.Writer
+	// Docker says where the Docker engine is.
+	Docker Docker
 	// RatePerHost limits the requests a second to each host; 0: no limit.
 	RatePerHost float64
 }
 
-// SystemEnv makes an Env of the files that Docker and Podman read. getenv is
-// os.Getenv in a program; authFile and certDir, if not empty, are used in the
-// place of what the environment says.
-func SystemEnv(getenv func(string) string, uid int, goos, authFile, certDir string, log *slog.Logger) (Env, error) {
-	warn := func(text string) { log.Warn(text) }
-	paths := registries.DefaultPaths(getenv, uid, goos)
-	if certDir != "" {
-		paths.CertDir = certDir
+// Docker is where a Docker engine is, as the environment of its own client
+// says it. The zero value is the local one.
+type Docker struct {
+	Host      string // DOCKER_HOST: unix:///var/run/docker.sock, tcp://host:2375
+	CertPath  string // DOCKER_CERT_PATH: a directory with ca.pem, cert.pem and key.pem
+	TLSVerify bool   // DOCKER_TLS_VERIFY
+}
+
+// A System is what a program tells of the machine that it runs on.
+type System struct {
+	Getenv func(string) string // os.Getenv
+	UID    int                 // os.Getuid()
+	GOOS   string              // runtime.GOOS
+	In     io.Reader           // what "-" reads; may be nil
+	Out    io.Writer           // what "-" writes; may be nil
+	Log    *slog.Logger
+
+	// If not empty, used in the place of what the environment says.
+	AuthFile, CertDir string
+}
+
+// Env reads what Docker and Podman are configured with.
+func (s System) Env() (Env, error) {
+	warn := func(text string) { s.Log.Warn(text) }
+	paths := registries.DefaultPaths(s.Getenv, s.UID, s.GOOS)
+	if s.CertDir != "" {
+		paths.CertDir = s.CertDir
 	}
 	conf, err := registries.Load(paths, registries.Options{Warn: warn})
 	if err != nil {
 		return Env{}, err
 	}
-	creds := SystemCredentials(getenv, uid, goos, authFile, log)
 	return Env{
-		Log:         log,
-		Credentials: creds.Lookup,
+		Log:         s.Log,
+		Credentials: s.Credentials().Lookup,
 		TLS:         registries.OpenCerts(paths, registries.Options{Warn: warn}).TLS,
 		Proxy:       http.ProxyFromEnvironment,
 		Registries:  conf,
-		CacheDir:    cacheDir(getenv, goos),
+		CacheDir:    cacheDir(s.Getenv, s.GOOS),
+		TempDir:     s.Getenv("TMPDIR"),
+		In:          s.In,
+		Out:         s.Out,
+		Docker:      Docker{Host: s.Getenv("DOCKER_HOST"), CertPath: s.Getenv("DOCKER_CERT_PATH"), TLSVerify: s.Getenv("DOCKER_TLS_VERIFY") != ""},
 	}, nil
 }
 
-// SystemCredentials opens the files and helpers that Docker and Podman keep
+// Credentials opens the files and helpers that Docker and Podman keep
 // credentials in.
-func SystemCredentials(getenv func(string) string, uid int, goos, authFile string, log *slog.Logger) *credential.Store {
-	paths := credential.DefaultPaths(getenv, uid, goos)
-	if authFile != "" {
-		paths.AuthFile = authFile
+func (s System) Credentials() *credential.Store {
+	paths := credential.DefaultPaths(s.Getenv, s.UID, s.GOOS)
+	if s.AuthFile != "" {
+		paths.AuthFile = s.AuthFile
 	}
-	return credential.Open(paths, credential.Options{Warn: func(text string) { log.Warn(text) }})
+	return credential.Open(paths, credential.Options{Warn: func(text string) { s.Log.Warn(text) }})
 }
 
 // cacheDir is where the system wants caches, with DRAY_CACHE before that.
@@ -111,8 +142,9 @@ type Client struct {
 	env  Env
 	http *transport.Client
 
-	mu    sync.Mutex
-	hosts map[transport.Endpoint]*registry.Registry
+	mu      sync.Mutex
+	hosts   map[transport.Endpoint]*registry.Registry
+	closers []io.Closer
 }
 
 // New starts a run. Close ends it.
@@ -129,12 +161,35 @@ func New(env Env) *Client {
 	})}
 }
 
-// Close lets go of connections.
-func (c *Client) Close() { c.http.Close() }
+// Close lets go of connections, files and temporary files.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, x := range c.closers {
+		x.Close()
+	}
+	c.closers = nil
+	c.http.Close()
+}
 
 // open finds the store of a reference.
 func (c *Client) open(r ref.Ref, s Side, write bool) (oci.Store, error) {
-	return store.Open(r, write, store.Env{Registry: func(r ref.Ref) (*registry.Registry, error) { return c.registry(r, s) }})
+	st, err := store.Open(r, write, store.Env{
+		Registry: func(r ref.Ref) (*registry.Registry, error) { return c.registry(r, s) },
+		In:       c.env.In, Out: c.env.Out, TempDir: c.env.TempDir,
+		LookPath: exec.LookPath, DockerHost: c.env.Docker.Host, DockerCerts: c.env.Docker.CertPath, DockerVerify: c.env.Docker.TLSVerify,
+	})
+	if x, ok := st.(io.Closer); ok && err == nil {
+		c.closeLater(x)
+	}
+	return st, err
+}
+
+// closeLater makes Close close x.
+func (c *Client) closeLater(x io.Closer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closers = append(c.closers, x)
 }
 
 // registry finds the registry of a reference, one object a run.

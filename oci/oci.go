@@ -199,6 +199,12 @@ type Locator interface {
 	Locate() (host, repository string)
 }
 
+// A Maker is a source that has content which the place that it tells as Locator
+// does not have: Made reports whether it made that itself.
+type Maker interface {
+	Made(d Digest) bool
+}
+
 // Unwrapper is implemented by wrappers that only observe. A wrapper that
 // forbids something must not implement it, so that nothing reaches round it.
 type Unwrapper interface {

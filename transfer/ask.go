@@ -218,7 +218,7 @@ func (p *planner) open(r *root, first map[hostBlob]place) (out []oci.Descriptor)
 	for _, d := range p.missing(r) {
 		key := hostBlob{r.to.host, d.Digest}
 		asked, ok := first[key]
-		elsewhere := r.siblings() || ok && asked != r.to || p.seenAt[key] != ""
+		elsewhere := r.sibling(d) || ok && asked != r.to || p.seenAt[key] != ""
 		if p.has[r.spot(d)] || r.to.host != "" && elsewhere {
 			continue
 		}
@@ -228,5 +228,9 @@ func (p *planner) open(r *root, first map[hostBlob]place) (out []oci.Descriptor)
 	return out
 }
 
-// siblings reports whether the graph moves between repositories of one host.
-func (r *root) siblings() bool { return r.from.host == r.to.host && r.to.host != "" && r.from != r.to }
+// sibling reports whether a blob is in another repository of the host that it
+// goes to.
+func (r *root) sibling(d oci.Descriptor) bool {
+	m, ok := oci.As[oci.Maker](r.job.From)
+	return r.from.host == r.to.host && r.to.host != "" && r.from != r.to && !(ok && m.Made(d.Digest))
+}

@@ -125,7 +125,7 @@ func (l *loader) narrow(ctx context.Context, r *root, d oci.Descriptor) error {
 	if len(top.Raw) <= oci.MaxData {
 		d.Data = top.Raw // read once is enough
 	}
-	keep, err := choose(top, l.o.Platforms)
+	keep, err := Choose(top, l.o.Platforms)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (l *loader) narrow(ctx context.Context, r *root, d oci.Descriptor) error {
 	for _, c := range small.Manifests {
 		kept[c.Digest] = true
 	}
-	// Only children of the root are asked about: choose has refused nested indexes.
+	// Only children of the root are asked about: Choose has refused nested indexes.
 	r.tree, err = oci.Graph{Root: d, Source: r.job.From}.Load(ctx, func(c oci.Descriptor) bool { return kept[c.Digest] })
 	if err != nil {
 		return err
@@ -178,9 +178,11 @@ func (r *root) take(ctx context.Context, index, child oci.Descriptor) (err error
 	return err
 }
 
-// choose tells which children of an index the platforms ask for: those that
-// match, and the attestations about them. Each platform must be there.
-func choose(m *oci.Manifest, want []oci.Platform) ([]bool, error) {
+// Choose tells which children of an index the platforms ask for: those that
+// match, and the attestations about them. ErrNotFound if one of the platforms
+// is not there, ErrUnsupported if the index holds others; without platforms all
+// are chosen.
+func Choose(m *oci.Manifest, want []oci.Platform) ([]bool, error) {
 	keep := make([]bool, len(m.Manifests))
 	for i := range keep {
 		keep[i] = len(want) == 0

@@ -177,7 +177,7 @@ func (p *planner) blob(image int, r *root, d oci.Descriptor) {
 	op := Put
 	switch first := p.firstAt[key]; {
 	case r.to.host == "":
-	case r.siblings():
+	case r.sibling(d):
 		op, t.from = Mount, []string{r.from.repo}
 	case first != nil:
 		op, t.from = Mount, []string{locate(first.job.To).repo}

@@ -25,6 +25,7 @@ import (
 	"github.com/dray-tools/dray"
 	"github.com/dray-tools/dray/internal/credential"
 	"github.com/dray-tools/dray/oci"
+	"github.com/dray-tools/dray/ref"
 )
 
 // World is what the command sees of the system.
@@ -120,14 +121,20 @@ func (a *app) root() *cobra.Command {
 alone: no daemon, no root, and no byte moved that does not have to move.
 
 References: ghcr.io/a/b:1, busybox (docker.io/library/busybox:latest),
-ghcr.io/a/b@sha256:…, docker://…, oci:DIR[:NAME].
+ghcr.io/a/b@sha256:…, docker://…, oci:DIR[:NAME], oci-archive:FILE[:NAME],
+docker-archive:FILE[:NAME], dir:DIR, docker-daemon:NAME,
+containers-storage:NAME. FILE - is a pipe; :@N instead of :NAME is the Nth.
 
 Exit codes: 0 done, 1 other, 2 usage or invalid input, 3 not found,
 4 credentials, 5 corrupt, 6 already exists, 7 host busy or unreachable,
 130 interrupted.
 
-Environment: DRAY_CACHE (where interrupted transfers are kept), DOCKER_CONFIG,
-REGISTRY_AUTH_FILE, HTTPS_PROXY, HTTP_PROXY, NO_PROXY, NO_COLOR.`,
+Environment: DRAY_CACHE (where interrupted transfers are kept), TMPDIR,
+DOCKER_CONFIG, REGISTRY_AUTH_FILE, XDG_RUNTIME_DIR, XDG_CONFIG_HOME,
+CONTAINERS_REGISTRIES_CONF, SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY,
+HTTP_PROXY, NO_PROXY, DOCKER_HOST, DOCKER_CERT_PATH, DOCKER_TLS_VERIFY,
+SOURCE_DATE_EPOCH, NO_COLOR.`,
+		Version:       dray.Version(),
 		Args:          func(c *cobra.Command, list []string) error { return unknown(c, list) },
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
@@ -142,9 +149,9 @@ REGISTRY_AUTH_FILE, HTTPS_PROXY, HTTP_PROXY, NO_PROXY, NO_COLOR.`,
 	f.StringSliceVar(&a.trustRealms, "trust-realm", nil, "`HOST` of a token service that may see a registry's credentials")
 	f.Float64Var(&a.rate, "rate", 0, "requests a second to each host, `N` at most (default: no limit)")
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
-	addGroup(cmd, "Move and change:", a.copyCommand(), a.tagCommand(), a.deleteCommand())
+	addGroup(cmd, "Move and change:", a.copyCommand(), a.pullCommand(), a.pushCommand(), a.exportCommand(), a.unpackCommand(), a.packCommand(), a.tagCommand(), a.deleteCommand())
 	addGroup(cmd, "Look:", a.inspectCommand(), a.digestCommand(), a.manifestCommand(), a.configCommand(), a.blobCommand(),
-		a.referrersCommand(), a.lsCommand(), a.catalogCommand())
+		a.referrersCommand(), a.lsCommand(), a.catalogCommand(), a.filesCommand(), a.catCommand(), a.validateCommand(), a.diffCommand())
 	addGroup(cmd, "Registries:", a.loginCommand(), a.logoutCommand(), a.serveCommand())
 	addGroup(cmd, "Dray itself:", a.versionCommand(), completionCommand())
 	cmd.SetHelpCommand(helpCommand())
@@ -177,6 +184,11 @@ func (a *app) setUp() error {
 	if !(a.rate >= 0) {
 		return usageError{fmt.Errorf("--rate %v: want 0 or more requests a second", a.rate)}
 	}
+	for _, h := range a.trustRealms {
+		if _, err := ref.ParseHost(h); err != nil {
+			return usageError{fmt.Errorf("--trust-realm: %w", err)}
+		}
+	}
 	level := slog.LevelWarn
 	switch {
 	case a.verbose:
@@ -185,7 +197,7 @@ func (a *app) setUp() error {
 		level = slog.LevelError
 	}
 	a.log = slog.New(&logHandler{app: a, level: level})
-	env, err := dray.SystemEnv(a.Getenv, a.UID, a.GOOS, a.authFile, a.certDir, a.log)
+	env, err := a.system().Env()
 	if err != nil {
 		return err
 	}
@@ -194,9 +206,11 @@ func (a *app) setUp() error {
 	return nil
 }
 
-func (a *app) credentials() *credential.Store {
-	return dray.SystemCredentials(a.Getenv, a.UID, a.GOOS, a.authFile, a.log)
+func (a *app) system() dray.System {
+	return dray.System{Getenv: a.Getenv, UID: a.UID, GOOS: a.GOOS, In: a.In, Out: a.Out, Log: a.log, AuthFile: a.authFile, CertDir: a.certDir}
 }
+
+func (a *app) credentials() *credential.Store { return a.system().Credentials() }
 
 // usageError is a mistake in the command line.
 type usageError struct{ error }

@@ -4,10 +4,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dray-tools/dray"
 	"github.com/dray-tools/dray/oci"
@@ -45,18 +48,14 @@ Prints REPOSITORY@DIGEST of each image.`,
 		RunE: func(c *cobra.Command, list []string) error { return a.copy(c, list, o) },
 	}
 	f := cmd.Flags()
-	f.Var(platformsFlag{&o.Platforms}, "platform", "copy only these platforms of an index, as a smaller index; check that a single image is one of them")
+	commonCopyFlags(f, o)
 	f.BoolVar(&o.allTags, "all-tags", false, "copy all tags of the repository FROM to the repository TO")
 	f.StringSliceVar(&o.filter.Include, "include", nil, "with --all-tags: only tags that match `PATTERN`, as 1.* or /REGEXP/")
 	f.StringSliceVar(&o.filter.Exclude, "exclude", nil, "with --all-tags: no tags that match `PATTERN`")
 	f.StringVar(&o.filter.Semver, "semver", "", "with --all-tags: only versions in `RANGE`, as '>=1.20 <2'")
 	f.StringVar(&o.fromFile, "from-file", "", "copy the pairs FROM TO of `FILE`, one a line; - for stdin")
-	f.BoolVar(&o.Referrers, "referrers", false, "bring along signatures, SBOMs and attestations")
-	f.BoolVar(&o.Foreign, "foreign", false, "copy layers too that are meant to be fetched from their URLs")
 	f.BoolVar(&o.NoClobber, "no-clobber", false, "leave tags alone that exist with other content")
 	f.BoolVar(&o.KeepGoing, "keep-going", false, "when one image fails, copy the others")
-	f.IntVarP(&o.Jobs, "jobs", "j", 0, "`N` blobs at a time from or to a host (default 16)")
-	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "print what would be done, with bytes, and write nothing")
 	sideFlags(f, &o.both, "", "both registries")
 	sideFlags(f, &o.From, "from-", "the registry of FROM")
 	sideFlags(f, &o.To, "to-", "the registry of TO")
@@ -64,7 +63,27 @@ Prints REPOSITORY@DIGEST of each image.`,
 	return cmd
 }
 
+// commonCopyFlags are those of all commands that copy.
+func commonCopyFlags(f *pflag.FlagSet, o *copyFlags) {
+	f.Var(platformsFlag{&o.Platforms}, "platform", "only these platforms of an index, as a smaller index, or for places without indexes as the image; check that a single image is one of them")
+	f.BoolVar(&o.Referrers, "referrers", false, "bring along signatures, SBOMs and attestations")
+	f.BoolVar(&o.Foreign, "foreign", false, "copy layers too that are meant to be fetched from their URLs")
+	f.Var(packingFlag{&o.Packing}, "compress", "give layers this compression: gzip, zstd, none or estargz, with :LEVEL if wanted")
+	f.StringVar(&o.MediaTypes, "media-types", "", "give manifests and layers the media types of `oci` or docker")
+	f.IntVarP(&o.Jobs, "jobs", "j", 0, "`N` blobs at a time from or to a host (default 16)")
+	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "print what would be done, with bytes, and write nothing")
+}
+
 func (a *app) copy(c *cobra.Command, list []string, o *copyFlags) error {
+	pairs, err := a.pairs(c, list, o)
+	if err != nil {
+		return err
+	}
+	return a.copyPairs(c, pairs, o)
+}
+
+// copyPairs plans and runs what copy, pull and push have to do.
+func (a *app) copyPairs(c *cobra.Command, pairs []dray.Pair, o *copyFlags) error {
 	for _, s := range []*dray.Side{&o.From, &o.To} {
 		s.PlainHTTP = s.PlainHTTP || o.both.PlainHTTP
 		s.InsecureTLS = s.InsecureTLS || o.both.InsecureTLS
@@ -73,9 +92,11 @@ func (a *app) copy(c *cobra.Command, list []string, o *copyFlags) error {
 	if o.Jobs < 0 {
 		return usage(c, fmt.Errorf("--jobs %d: want 1 or more", o.Jobs))
 	}
-	pairs, err := a.pairs(c, list, o)
-	if err != nil {
-		return err
+	o.NoWork = o.dryRun
+	o.Packs = func(d oci.Descriptor, n int) {
+		if n == 0 && d.Size >= worthALine {
+			a.note("packing %s %s", short(string(d.Digest)), size(d.Size))
+		}
 	}
 	show := a.showProgress(&o.Options)
 	defer show.finish(nil)
@@ -86,10 +107,34 @@ func (a *app) copy(c *cobra.Command, list []string, o *copyFlags) error {
 	if o.dryRun {
 		return a.printPlan(plan, o.format)
 	}
+	if err := a.checkStdout(pairs, o.format); err != nil {
+		return usage(c, err)
+	}
+	if !o.format.text() { // a template that does not fit shows before anything is done
+		if err := o.format.print(io.Discard, outcome(plan, nil)); err != nil {
+			return err
+		}
+	}
 	show.start(plan)
 	err = plan.Run(ctx)
 	show.finish(err)
 	return a.report(ctx, plan, o, err)
+}
+
+// checkStdout refuses to mix an archive with other output, and to write one to
+// a terminal.
+func (a *app) checkStdout(pairs []dray.Pair, f *formatFlag) error {
+	for _, p := range pairs {
+		r, err := ref.ParseAny(p.To)
+		switch {
+		case err != nil || r.Path != "-":
+		case !f.text():
+			return errors.New("--format would mix with the archive on stdout")
+		case isTerminal(a.Out):
+			return errors.New("stdout is a terminal: send the archive to a pipe or a file")
+		}
+	}
+	return nil
 }
 
 // report prints what is at the destination now, and what became of the rest.
@@ -115,6 +160,10 @@ func (a *app) report(ctx context.Context, p *transfer.Plan, o *copyFlags, err er
 			a.note("%s is a new index of %s; %s is %s", i.To, strings.Join(i.Platforms, ", "), i.From, i.Source)
 		}
 		if !o.format.text() {
+			continue
+		}
+		if r, err := ref.ParseAny(i.To); err == nil && r.Path == "-" { // stdout has the archive
+			a.note("%s", resultLine(i.To, i.Digest))
 			continue
 		}
 		if _, err := fmt.Fprintln(a.Out, resultLine(i.To, i.Digest)); err != nil {

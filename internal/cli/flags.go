@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dray-tools/dray"
+	"github.com/dray-tools/dray/layer"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -55,6 +56,17 @@ func (p platformsFlag) Set(s string) error {
 		*p.list = append(*p.list, x)
 	}
 	return nil
+}
+
+// packingFlag is a compression, or none.
+type packingFlag struct{ p **layer.Packing }
+
+func (p packingFlag) String() string { return "" }
+func (packingFlag) Type() string     { return "METHOD" }
+func (p packingFlag) Set(s string) error {
+	x, err := layer.ParsePacking(s)
+	*p.p = &x
+	return err
 }
 
 // formatFlag is how a result is printed: text for people by default, "json",

@@ -55,7 +55,7 @@ func params(p testscript.Params) testscript.Params {
 	p.Cmds = map[string]func(*testscript.TestScript, bool, []string){
 		"exits": exits, "var": setVar, "subst": subst, "interrupt": interrupt,
 		"registry": startRegistry, "stop": stopRegistry, "odd": startOdd,
-		"mkimage": mkImage, "mkindex": mkIndex, "mkartifact": mkArtifact,
+		"mkimage": mkImage, "mklayers": mkLayers, "mkindex": mkIndex, "mkartifact": mkArtifact,
 		"htpasswd": mkHtpasswd, "certificate": mkCertificate, "helper": mkHelper,
 	}
 	return p

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/ref"
+	"github.com/dray-tools/dray/store/archive"
 )
 
 // pullFormats are what PullPairs can write, by crane's names and skopeo's.
@@ -60,7 +61,13 @@ func Local(path string) (string, error) {
 	r := ref.Ref{Path: path}
 	switch {
 	case !fi.IsDir():
-		r.Scheme = ref.DockerArchive
+		kind, err := archive.KindOf(path)
+		if err != nil {
+			return "", err
+		}
+		if r.Scheme = ref.OCIArchive; kind == archive.Docker {
+			r.Scheme = ref.DockerArchive
+		}
 	case exists(path, "oci-layout"):
 		r.Scheme = ref.Layout
 	case exists(path, "manifest.json"):

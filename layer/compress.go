@@ -8,10 +8,10 @@ import (
 	"compress/bzip2"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/klauspost/pgzip"
-	"github.com/ulikunitz/xz"
 
 	"github.com/dray-tools/dray/oci"
 )
@@ -58,50 +58,72 @@ const maxWindow = 128 << 20
 // whatever a media type says. The caller closes the result, which does not
 // close r. How much comes out is not bounded here.
 func Decompress(r io.Reader) (io.ReadCloser, Compression, error) {
-	br := bufio.NewReaderSize(r, 64<<10)
+	src := &source{r: r}
+	br := bufio.NewReaderSize(src, 64<<10)
 	head, err := br.Peek(6)
 	if err != nil && err != io.EOF {
 		return nil, None, err
 	}
 	c := Sniff(head)
+	b := broken{src: src, kind: c}
 	switch c {
+	case None:
+		return io.NopCloser(br), c, nil
 	case Gzip:
-		z, err := pgzip.NewReaderN(br, 1<<20, 4)
-		if err != nil {
-			return nil, c, oci.Errorf(oci.ErrInvalid, "gzip: %w", err)
-		}
-		return broken{z, z, c}, c, nil
+		var z *pgzip.Reader
+		z, err = pgzip.NewReaderN(br, 1<<20, 4)
+		b.Reader, b.c = z, z
 	case Zstd:
-		z, err := zstd.NewReader(br, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true))
-		if err != nil {
-			return nil, c, oci.Errorf(oci.ErrInvalid, "zstd: %w", err)
+		var z *zstd.Decoder
+		if z, err = zstd.NewReader(br, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true)); err == nil {
+			b.Reader, b.c = z, z.IOReadCloser()
 		}
-		return broken{z, z.IOReadCloser(), c}, c, nil
 	case XZ:
-		z, err := xz.ReaderConfig{DictCap: maxWindow}.NewReader(br)
-		if err != nil {
-			return nil, c, oci.Errorf(oci.ErrInvalid, "xz: %w", err)
-		}
-		return broken{z, nil, c}, c, nil
+		b.Reader, err = newXZ(br)
 	case Bzip2:
-		return broken{bzip2.NewReader(br), nil, c}, c, nil
+		b.Reader = bzip2.NewReader(br)
 	}
-	return io.NopCloser(br), c, nil
+	if err != nil {
+		return nil, c, b.explain(err)
+	}
+	return b, c, nil
 }
 
-// broken gives the errors of a decompressor their kind.
+// source remembers the error of what is decompressed.
+type source struct {
+	r   io.Reader
+	err atomic.Pointer[error]
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && err != io.EOF {
+		s.err.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
+
+// broken tells the errors of a decompressor from those of its source.
 type broken struct {
 	io.Reader
 	c    io.Closer
+	src  *source
 	kind Compression
 }
 
 func (b broken) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	if err != nil && err != io.EOF {
-		err = oci.Errorf(oci.ErrInvalid, "%s: %w", b.kind, err)
+		err = b.explain(err)
 	}
 	return n, err
+}
+
+func (b broken) explain(err error) error {
+	if cause := b.src.err.Load(); cause != nil {
+		return *cause
+	}
+	return oci.Errorf(oci.ErrInvalid, "%s: %w", b.kind, err)
 }
 
 func (b broken) Close() error {

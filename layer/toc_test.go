@@ -101,8 +101,8 @@ func compareContent(t *testing.T, toc *layer.TOC, i int, name string, want []byt
 func TestTOCReadsLittle(t *testing.T) {
 	t.Parallel()
 	files := tocFiles()
-	for i := range 4 {
-		files = append(files, tocFile{&tar.Header{Name: fmt.Sprintf("fat%d", i), Typeflag: tar.TypeReg, Mode: 0o600}, ocitest.Random(uint64(i), 1<<20)})
+	for i := range 2 {
+		files = append(files, tocFile{&tar.Header{Name: fmt.Sprintf("fat%d", i), Typeflag: tar.TypeReg, Mode: 0o600}, ocitest.Random(uint64(i), 400_000)})
 	}
 	for name, b := range map[string]memLayer{"estargz": stargz(t, plainTar(t, files), 0, 0), "zstd": chunked(t, files, 100_000)} {
 		toc, err := layer.OpenTOC(t.Context(), b, layer.Limits{})

@@ -109,9 +109,10 @@ func Open(path string, o Options) (*Archive, error) {
 		return nil, oci.Errorf(oci.ErrInvalid, "%s is a directory, not an archive", path)
 	case err == nil && o.Write && !fi.Mode().IsRegular(): // a pipe, /dev/stdout
 		a.file = ""
-		f, err := os.OpenFile(abs, os.O_WRONLY, 0)
-		a.out = f
-		return a, err
+		if a.out, err = os.OpenFile(abs, os.O_WRONLY, 0); err != nil {
+			return nil, err
+		}
+		return a, nil
 	case err == nil:
 		return a, nil
 	case !errors.Is(err, fs.ErrNotExist):

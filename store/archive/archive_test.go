@@ -273,3 +273,28 @@ func TestCompressedIsNotAddedTo(t *testing.T) {
 		t.Error("the archive has changed")
 	}
 }
+
+// Engines with containerd's store save an index, of which only one platform
+// need be there.
+func TestNativeNested(t *testing.T) {
+	t.Parallel()
+	x := ocitest.Index(1, "linux/amd64", "linux/arm64")
+	index, err := oci.ParseManifest(x.Root.MediaType, mustRead(t, x.Blob(x.Root.Digest)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := index.Manifests[1]
+	m, err := oci.ParseManifest(root.MediaType, mustRead(t, x.Blob(root.Digest)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := func(d oci.Descriptor) string { return "blobs/sha256/" + d.Digest.Encoded() }
+	files := []file{{name: "oci-layout", body: `{"imageLayoutVersion":"1.0.0"}`}, manifestOf(name(*m.Config), `["a/b:1"]`, name(m.Layers[0]), name(m.Layers[1])),
+		{name: "index.json", body: `{"manifests":[{"mediaType":"` + x.Root.MediaType + `","digest":"` + string(x.Root.Digest) + `","size":` + strconv.Itoa(int(x.Root.Size)) + `}]}`}}
+	for _, d := range append(m.Children(), x.Root, root) {
+		files = append(files, file{name: name(d), body: string(mustRead(t, x.Blob(d.Digest)))})
+	}
+	a := docker(t, files...)
+	wantResolve(t, a, "a/b:1", m.Descriptor)
+	wantGraph(t, a, m.Descriptor)
+}

@@ -327,3 +327,20 @@ func TestBad_088_Bomb(t *testing.T) {
 		}
 	}
 }
+
+// A manifest that dray cannot read keeps what is below it.
+func TestBad_018_UnknownManifests(t *testing.T) {
+	t.Parallel()
+	below := "what the manifest leads to"
+	m := `{"things":["` + string(oci.FromBytes([]byte(below))) + `"]}`
+	name := func(s string) string { return "blobs/sha256/" + oci.FromBytes([]byte(s)).Encoded() }
+	path := write(t, pack(t, file{name: name(below), body: below}, file{name: name(m), body: m}, file{name: "oci-layout", body: `{"imageLayoutVersion":"1.0.0"}`},
+		file{name: "index.json", body: fmt.Sprintf(`{"manifests":[{"mediaType":"application/vnd.x.manifest.v7+json","digest":%q,"size":%d}]}`, oci.FromBytes([]byte(m)), len(m))}))
+	f := ocitest.Image(1, 1, 10)
+	push(t, open(t, path, archive.Options{Write: true}), f, "1")
+	files := unpack(t, read(t, path))
+	if body(t, files, name(below)) != below || body(t, files, name(m)) != m {
+		t.Errorf("the archive holds %q", names(files))
+	}
+	wantResolve(t, open(t, path, archive.Options{}), "1", f.Root)
+}

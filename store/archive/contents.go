@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -122,6 +124,17 @@ func (c *contents) known(d oci.Digest) *io.SectionReader {
 		r, _ = c.members.regular(blobName(d))
 	}
 	return r
+}
+
+// blobs lists the members that are blobs, in byte order.
+func (c *contents) blobs() (out []oci.Digest) {
+	for _, name := range slices.Sorted(maps.Keys(c.members.byName)) {
+		alg, hex, ok := strings.Cut(strings.TrimPrefix(name, "blobs/"), "/")
+		if d, err := oci.ParseDigest(alg + ":" + hex); ok && err == nil && c.members.byName[name].link == "" && strings.HasPrefix(name, "blobs/") {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 func notHere(d oci.Digest) error { return oci.Errorf(oci.ErrNotFound, "no blob %s", d) }

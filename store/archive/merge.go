@@ -96,6 +96,7 @@ type reach struct {
 	seen      map[oci.Digest]bool
 	manifests map[oci.Digest]*oci.Manifest
 	copies    []found // what is not in the session, children first
+	unclear   bool    // a manifest that was there cannot be read: what is below it is not known
 }
 
 type found struct {
@@ -126,6 +127,7 @@ func (r *reach) walk(ctx context.Context, d oci.Descriptor, must, whole bool, de
 		if err != nil && whole {
 			return busy(err, in > 0)
 		}
+		r.unclear = r.unclear || err != nil && d.MediaType != ""
 		if err == nil {
 			r.seen[d.Digest], r.manifests[d.Digest] = true, m
 			for _, child := range m.Children() {
@@ -200,7 +202,16 @@ func (r *reach) all(ctx context.Context, c *contents, list []*entry) ([]*entry, 
 			}
 		}
 	}
-	return r.referrers(ctx, c, list, referrers)
+	list, err := r.referrers(ctx, c, list, referrers)
+	if err != nil || !r.unclear {
+		return list, err
+	}
+	for _, d := range c.blobs() { // any of them could be below it
+		if err := r.walk(ctx, oci.Descriptor{MediaType: "application/octet-stream", Digest: d}, false, false, 0); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // strays adds to the list the manifests that were put and not named, and that

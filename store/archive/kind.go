@@ -12,6 +12,8 @@ import (
 	"github.com/dray-tools/dray/oci"
 )
 
+const maxPlain = 64 << 30 // bytes that are decompressed to find out
+
 // KindOf looks into a file, compressed or not, for what kind of archive it is:
 // Docker if Docker could load it, else OCI. ErrInvalid if it is neither.
 func KindOf(name string) (Kind, error) {
@@ -25,7 +27,7 @@ func KindOf(name string) (Kind, error) {
 		return OCI, oci.Wrap("", name, err)
 	}
 	defer plain.Close()
-	var r io.Reader = plain
+	r := io.LimitReader(plain, maxPlain)
 	if c == layer.None { // so that the reader can seek over what it does not need
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return OCI, err

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-const streamBuffer = 512 << 10 // bytes; a stream has two
+const streamBuffer = 1 << 20 // bytes; a stream has two
 
 var buffers = sync.Pool{New: func() any { return new([streamBuffer]byte) }}
 
@@ -28,7 +28,7 @@ func copyTo(ctx context.Context, w io.Writer, r io.Reader) (n int64, err error) 
 			break
 		}
 		f := filled{buf: <-s.free}
-		f.n, err = r.Read(f.buf[:])
+		f.n, err = fill(r, f.buf[:])
 		n += int64(f.n)
 		s.full <- f
 	}
@@ -60,11 +60,23 @@ type filled struct {
 }
 
 func (s *stream) write() {
+	w := &past{w: s.w}
+	defer w.end()
 	for f := range s.full {
 		if s.err == nil {
-			_, s.err = s.w.Write(f.buf[:f.n])
+			_, s.err = w.Write(f.buf[:f.n])
 			s.broken.Store(s.err != nil)
 		}
 		s.free <- f.buf
 	}
+}
+
+// fill reads until the buffer is full: whole buffers are what past can write.
+func fill(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = r.Read(p[n:])
+		n += m
+	}
+	return n, err
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"runtime"
 	"sync"
 
@@ -114,7 +113,7 @@ func (c *Converter) Open(ctx context.Context, d oci.Descriptor) (io.ReadCloser, 
 		return nil, err
 	}
 	d.Size = v.result().Size
-	return oci.Verify(f, d), nil
+	return oci.Verify(io.NopCloser(oci.Section(f, d.Size, 0, -1)), d), nil
 }
 
 // OpenRange implements oci.Ranger.
@@ -127,10 +126,7 @@ func (c *Converter) OpenRange(ctx context.Context, d oci.Descriptor, offset, len
 		if err != nil {
 			return nil, err
 		}
-		return struct {
-			io.Reader
-			io.Closer
-		}{oci.Section(f, v.result().Size, offset, length), f}, nil
+		return io.NopCloser(oci.Section(f, v.result().Size, offset, length)), nil
 	}
 	if r, ok := oci.As[oci.Ranger](c.s); ok {
 		return r.OpenRange(ctx, d, offset, length)
@@ -145,9 +141,9 @@ func (c *Converter) Close() error {
 	var errs []error
 	for _, v := range c.layers {
 		v.mu.Lock()
-		if v.path != "" {
-			errs = append(errs, os.Remove(v.path))
-			v.path = ""
+		if v.made != nil {
+			errs = append(errs, v.made.Close())
+			v.made = nil
 		}
 		v.mu.Unlock()
 	}

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
-	"os"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -23,8 +22,8 @@ type conversion struct {
 	work sync.Mutex // held while it is converted
 
 	mu   sync.Mutex
-	done *outcome // nil: not known
-	path string   // of its bytes, if they are there
+	done *outcome  // nil: not known
+	made *tempFile // its bytes, if they are there
 }
 
 // result is the outcome, which must be known.
@@ -41,14 +40,14 @@ func (v *conversion) known() bool {
 }
 
 // settle notes the outcome.
-func (c *Converter) settle(v *conversion, done *outcome, path string) {
+func (c *Converter) settle(v *conversion, done *outcome, made *tempFile) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.done = done
-	if path != "" {
-		v.path = path
+	if made != nil {
+		v.made = made
 	}
 	c.packed[done.Digest] = append(c.packed[done.Digest], v)
 }
@@ -66,7 +65,7 @@ func (c *Converter) recall(v *conversion, diffID oci.Digest) {
 		done = nil
 	}
 	if done != nil {
-		c.settle(v, done, "")
+		c.settle(v, done, nil)
 	}
 }
 
@@ -80,42 +79,42 @@ func (c *Converter) resolve(ctx context.Context, v *conversion) error {
 	if v.known() {
 		return nil
 	}
-	done, path, err := c.pack(ctx, v.in)
+	done, made, err := c.pack(ctx, v.in)
 	if err != nil {
 		return err
 	}
-	c.settle(v, done, path)
+	c.settle(v, done, made)
 	c.memory(v.in).write(done)
 	return nil
 }
 
-// file opens the converted layer, and converts it if its bytes are not there.
-func (c *Converter) file(ctx context.Context, v *conversion) (*os.File, error) {
+// file finds the bytes of the converted layer, and makes them if they are not
+// there.
+func (c *Converter) file(ctx context.Context, v *conversion) (*tempFile, error) {
 	v.work.Lock()
 	defer v.work.Unlock()
 	v.mu.Lock()
-	path, want := v.path, v.done
+	made, want := v.made, v.done
 	v.mu.Unlock()
-	if path == "" {
-		done, made, err := c.pack(ctx, v.in)
-		if err != nil {
-			return nil, err
-		}
-		if done.Digest != want.Digest || done.Size != want.Size {
-			os.Remove(made)
-			c.memory(v.in).forget()
-			return nil, oci.Errorf(oci.ErrBusy, "layer %s packs differently than it did before; that is forgotten now, so that the next try works", v.in.Digest)
-		}
-		path = made
-		v.mu.Lock()
-		v.path = made
-		v.mu.Unlock()
+	if made != nil {
+		return made, nil
 	}
-	return os.Open(path)
+	done, made, err := c.pack(ctx, v.in)
+	if err != nil {
+		return nil, err
+	}
+	if done.Digest != want.Digest || done.Size != want.Size {
+		c.memory(v.in).forget()
+		return nil, errors.Join(oci.Errorf(oci.ErrBusy, "layer %s packs differently than it did before; that is forgotten now, so that the next try works", v.in.Digest), made.Close())
+	}
+	v.mu.Lock()
+	v.made = made
+	v.mu.Unlock()
+	return made, nil
 }
 
 // pack converts a layer into a file.
-func (c *Converter) pack(ctx context.Context, d oci.Descriptor) (_ *outcome, path string, err error) {
+func (c *Converter) pack(ctx context.Context, d oci.Descriptor) (*outcome, *tempFile, error) {
 	lane := c.small
 	if d.Size >= bigLayer {
 		lane = c.big
@@ -124,18 +123,17 @@ func (c *Converter) pack(ctx context.Context, d oci.Descriptor) (_ *outcome, pat
 	case lane <- struct{}{}:
 		defer func() { <-lane }()
 	case <-ctx.Done():
-		return nil, "", context.Cause(ctx)
+		return nil, nil, context.Cause(ctx)
 	}
-	f, err := os.CreateTemp(c.o.TempDir, "dray-layer-*")
+	f, err := newTempFile(c.o.TempDir)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	done, err := c.packTo(ctx, f, d)
-	if err = errors.Join(err, f.Close()); err != nil {
-		os.Remove(f.Name())
-		return nil, "", err
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
 	}
-	return done, f.Name(), nil
+	return done, f, nil
 }
 
 func (c *Converter) packTo(ctx context.Context, f io.Writer, d oci.Descriptor) (*outcome, error) {

@@ -171,9 +171,10 @@ type Admitter interface {
 	Admit(ctx context.Context, m *Manifest, from Source) error
 }
 
-// A Committer is a store that changes as a whole: what is put becomes visible
-// with Commit, in one step, and until then the place is as it was. A store
-// that nothing was put into commits nothing. Abort drops what was put.
+// A Committer is a store that changes as a whole: what is published or tagged,
+// with all that it leads to, becomes visible with Commit, in one step, and until
+// then the place is as it was. What was only put goes, and a store that nothing
+// was published in commits nothing. Abort drops all of it.
 type Committer interface {
 	Commit(ctx context.Context) error
 	Abort() error

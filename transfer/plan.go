@@ -137,8 +137,10 @@ func (p *planner) graph(image int, r *root, before []*task) *task {
 func (p *planner) manifest(image int, r *root, m *oci.Manifest, tag string) *task {
 	s := r.spot(m.Descriptor)
 	old := p.tasks[s]
+	bare := tag == "" && m == r.tree.Root() // it shall stay without a name
 	if old != nil && (tag == "" || tag == old.tag) { // another image brings it
 		old.share(r.image)
+		old.publish = old.publish || bare
 		return old
 	}
 	if tag == "" && p.has[s] && !(r.publish && m == r.tree.Root()) {
@@ -149,7 +151,7 @@ func (p *planner) manifest(image int, r *root, m *oci.Manifest, tag string) *tas
 	if tag != "" {
 		op = Tag
 	}
-	t := &task{images: []*Image{r.image}, job: r.job, manifest: m, tag: tag, size: m.Descriptor.Size}
+	t := &task{images: []*Image{r.image}, job: r.job, manifest: m, tag: tag, publish: tag != "" || bare, size: m.Descriptor.Size}
 	t.step = p.step(image, op, m.Descriptor, "")
 	t.step.Name = tag
 	for _, d := range m.Children() {

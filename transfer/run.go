@@ -127,10 +127,15 @@ func (p *Plan) putBlob(ctx context.Context, t *task) (oci.How, error) {
 // something that it had said to have, that is put again, once.
 func (p *Plan) putManifest(ctx context.Context, t *task) error {
 	put := func() error {
-		if t.tag == "" {
-			return oci.Publish(ctx, t.job.To, t.manifest.Blob())
+		if !t.publish {
+			_, err := t.job.To.Put(ctx, t.manifest.Blob())
+			return err
 		}
-		return oci.Publish(ctx, t.job.To, t.manifest.Blob(), t.tag)
+		var names []string
+		if t.tag != "" {
+			names = []string{t.tag}
+		}
+		return oci.Publish(ctx, t.job.To, t.manifest.Blob(), names...)
 	}
 	if kept, err := p.keeps(ctx, t); kept || err != nil {
 		return err
@@ -189,7 +194,7 @@ func (p *Plan) refill(ctx context.Context, t *task, m *oci.Manifest) error {
 			if err := p.refill(ctx, t, child); err != nil {
 				return err
 			}
-			if err := oci.Publish(ctx, t.job.To, child.Blob()); err != nil {
+			if _, err := t.job.To.Put(ctx, child.Blob()); err != nil {
 				return err
 			}
 			continue

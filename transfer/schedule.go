@@ -25,6 +25,7 @@ type task struct {
 
 	manifest *oci.Manifest  // a manifest to be put, or
 	tag      string         // and tagged
+	publish  bool           // it is a root, not only a child of one
 	blob     oci.Descriptor // a blob to be put or mounted
 	from     []string       // repositories to mount it from
 	size     int64

@@ -130,7 +130,8 @@ func TestBad_039_WrongRanges(t *testing.T) {
 		"short part":      {part(raw[1000:2000], "bytes 1000-1999/10000"), nil},
 		"wrong bytes":     {part(wrong, "bytes 1000-9999/10000"), oci.ErrCorrupt},
 		"more bytes":      {part(append(raw[1000:10000:10000], 0), "bytes 1000-9999/10000"), oci.ErrCorrupt},
-		"not satisfiable": {fails(416, "SIZE_INVALID"), oci.ErrCorrupt},
+		"not satisfiable": {fails(416, "SIZE_INVALID"), nil},
+		"forbidden":       {fails(403, "DENIED"), nil},
 		"gone":            {fails(404, "BLOB_UNKNOWN"), oci.ErrNotFound},
 		"other length":    {sized(raw[:9999]), oci.ErrCorrupt},
 	} {

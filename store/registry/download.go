@@ -35,8 +35,8 @@ type download struct {
 	at      Mirror   // where body comes from
 	body    io.ReadCloser
 	stop    int64 // where body ends, by its Content-Range; 0: nothing is known
-	going   bool  // it has been open
-	noRange bool  // a place has answered Range with something else
+	going   bool  // it has been open, or another that this goes on with
+	noRange bool  // a place that did not know Range has sent all
 	again   int   // readings from the start to get to the middle
 	failed  int   // attempts since the last progress
 	mark    int64 // off at that time
@@ -47,14 +47,17 @@ const (
 	progress         = 1 << 20 // bytes that count as progress
 )
 
-// begin opens the download for the first time.
+// begin opens the download for the first time. One that is going on with
+// another goes on after failures from here on.
 func (b *download) begin() (err error) {
 	if b.places, err = b.r.mirrors(true); err != nil {
 		return err
 	}
 	b.mark = b.off
-	err = b.open()
-	b.going = err == nil
+	if err = b.open(); b.going && passing(err) {
+		return b.resume(err)
+	}
+	b.going = b.going || err == nil
 	return err
 }
 
@@ -64,21 +67,32 @@ func (b *download) open() error {
 	return err
 }
 
+// openAt asks one place, and once more for all of the blob if it does not know
+// what to do with a Range.
 func (b *download) openAt(m Mirror) error {
-	q := b.r.read(m, http.MethodGet, kindPath(b.d))
-	q.Header = http.Header{}
-	if oci.IsManifest(b.d.MediaType) {
-		q.Header = acceptManifests.Clone()
-	}
-	q.Large = !oci.IsManifest(b.d.MediaType)
 	ranged := !b.noRange && (b.off > 0 || b.end < b.d.Size)
-	if ranged {
-		q.Header.Set("Range", "bytes="+strconv.FormatInt(b.off, 10)+"-"+strconv.FormatInt(b.end-1, 10))
+	err := b.ask(m, ranged)
+	switch {
+	case !ranged || b.strict || !isKind(err, oci.ErrUnsupported):
+		return err
+	case b.partial && !b.going:
+		return b.blame(m, err)
 	}
-	resp, err := b.r.g.o.Client.Do(b.ctx, q)
-	var status *transport.Error
-	if errors.As(err, &status) && status.Status == http.StatusRequestedRangeNotSatisfiable && ranged {
-		return oci.Errorf(oci.ErrCorrupt, "registry has fewer than %d bytes", b.end)
+	b.r.g.o.Log.Info("registry does not send a part, asking for all", "blob", b.d.Digest, "offset", b.off, "error", err)
+	if err := b.ask(m, false); err != nil {
+		return err
+	}
+	b.noRange = true
+	b.r.g.noParts.Store(true)
+	return nil
+}
+
+// ask sends one request. Where a place does not send the part that was asked
+// for, the error is ErrUnsupported.
+func (b *download) ask(m Mirror, ranged bool) error {
+	resp, err := b.send(m, ranged)
+	if ranged && refused(err) {
+		return oci.Errorf(oci.ErrUnsupported, "registry does not send bytes %d-%d: %w", b.off, b.end-1, err)
 	}
 	if err != nil {
 		return err
@@ -91,6 +105,43 @@ func (b *download) openAt(m Mirror) error {
 	return nil
 }
 
+// blame finds out whether a status was about the Range, where all of the blob
+// is of no use: only then may the caller think that parts are not supported.
+func (b *download) blame(m Mirror, err error) error {
+	var status *transport.Error
+	if !errors.As(err, &status) {
+		return err
+	}
+	resp, err2 := b.send(m, false)
+	if err2 != nil {
+		return err2
+	}
+	resp.Body.Close()
+	b.r.g.noParts.Store(true)
+	return oci.Errorf(oci.ErrUnsupported, "registry sends the blob but no part of it: %v", err)
+}
+
+func (b *download) send(m Mirror, ranged bool) (*http.Response, error) {
+	q := b.r.read(m, http.MethodGet, kindPath(b.d))
+	q.Header = http.Header{}
+	if oci.IsManifest(b.d.MediaType) {
+		q.Header = acceptManifests.Clone()
+	}
+	q.Large = !oci.IsManifest(b.d.MediaType)
+	if ranged {
+		q.Header.Set("Range", "bytes="+strconv.FormatInt(b.off, 10)+"-"+strconv.FormatInt(b.end-1, 10))
+	}
+	return b.r.g.o.Client.Do(b.ctx, q)
+}
+
+// refused reports whether an answer may mean the Range and not the blob. 403
+// is among them, as some gateways and signed addresses forbid Range alone, and
+// 416: whether there are too few bytes is seen when all are read.
+func refused(err error) bool {
+	var e *transport.Error
+	return errors.As(err, &e) && e.Status < 500 && (isKind(err, oci.ErrInvalid) || isKind(err, oci.ErrDenied))
+}
+
 // accept checks that the answer is about the bytes that were asked for.
 func (b *download) accept(resp *http.Response, ranged bool) error {
 	b.stop = 0
@@ -101,9 +152,11 @@ func (b *download) accept(resp *http.Response, ranged bool) error {
 		return oci.Errorf(oci.ErrInvalid, "registry answers with status %d", resp.StatusCode)
 	case resp.ContentLength >= 0 && resp.ContentLength != b.d.Size:
 		return oci.Errorf(oci.ErrCorrupt, "registry has %d bytes, want %d", resp.ContentLength, b.d.Size)
-	case ranged && b.whole && b.off == 0:
+	case b.whole && b.off == 0:
 		b.end = b.d.Size
-		b.r.g.noParts.Store(true)
+		if ranged {
+			b.r.g.noParts.Store(true)
+		}
 		return nil
 	case b.strict || ranged && b.partial && !b.going:
 		b.r.g.noParts.Store(true)
@@ -123,8 +176,7 @@ func (b *download) accept(resp *http.Response, ranged bool) error {
 	return nil
 }
 
-// acceptPart checks the Content-Range. After a wrong one nothing is spliced:
-// the blob is read from its start instead.
+// acceptPart checks the Content-Range. After a wrong one nothing is spliced.
 func (b *download) acceptPart(resp *http.Response) error {
 	values := resp.Header.Values("Content-Range")
 	if len(values) == 1 {
@@ -134,12 +186,7 @@ func (b *download) acceptPart(resp *http.Response) error {
 			return nil
 		}
 	}
-	b.noRange = true
-	kind := oci.ErrInvalid
-	if b.strict || b.partial && !b.going {
-		kind = oci.ErrUnsupported
-	}
-	return oci.Errorf(kind, "registry sends the part %s, want %d-%d of %d", oci.Quote(strings.Join(values, ", ")), b.off, b.end-1, b.d.Size)
+	return oci.Errorf(oci.ErrUnsupported, "registry sends the part %s, want %d-%d of %d", oci.Quote(strings.Join(values, ", ")), b.off, b.end-1, b.d.Size)
 }
 
 func (b *download) Read(p []byte) (int, error) {
@@ -172,7 +219,7 @@ func (b *download) Read(p []byte) (int, error) {
 
 // resume opens the rest after a failure, the next place first.
 func (b *download) resume(cause error) error {
-	b.body.Close()
+	b.Close()
 	b.body = http.NoBody
 	if i := slices.Index(b.places, b.at); i >= 0 {
 		b.places = slices.Concat(b.places[i+1:], b.places[:i+1])
@@ -191,11 +238,14 @@ func (b *download) resume(cause error) error {
 		if cause = b.open(); cause == nil {
 			return nil
 		}
-		if !isKind(cause, oci.ErrBusy) && !isKind(cause, oci.ErrInvalid) {
+		if !passing(cause) {
 			return cause
 		}
 	}
 }
+
+// passing reports whether a failure to open is worth another try.
+func passing(err error) bool { return isKind(err, oci.ErrBusy) || isKind(err, oci.ErrInvalid) }
 
 func (b *download) Close() error {
 	if b.body == nil {

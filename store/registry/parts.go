@@ -43,6 +43,7 @@ type parts struct {
 	pos     int64
 	end     int64
 	partial bool // as that of download
+	going   bool // as that of download
 	err     error
 
 	stream *download // of the bytes from pos on, if they are not in a chunk
@@ -75,11 +76,15 @@ func (b *parts) open() error {
 // begin opens a stream up to an offset, and beyond if the registry sends all
 // of the blob anyway.
 func (b *parts) begin(to int64) error {
-	b.stream = &download{ctx: b.ctx, r: b.r, d: b.d, off: b.pos, end: to, partial: b.partial, whole: !b.partial && b.pos == 0}
+	if b.r.g.noParts.Load() { // every further request might read from the start
+		to = b.end
+	}
+	b.stream = &download{ctx: b.ctx, r: b.r, d: b.d, off: b.pos, end: to, partial: b.partial, whole: !b.partial && b.pos == 0, going: b.going}
 	b.meter = meter{began: time.Now(), due: b.r.g.sizes.probe}
 	if err := b.stream.begin(); err != nil {
 		return oci.Wrap("", b.r.place(string(b.d.Digest)), err)
 	}
+	b.going = true
 	b.ahead.next = b.stream.end
 	if b.r.g.noParts.Load() {
 		b.meter.due = 0
@@ -139,7 +144,7 @@ func (b *parts) judge() {
 	b.meter = meter{began: time.Now(), due: g.sizes.window}
 	slow := g.sizes.slow(m.bytes, m.waited, time.Since(m.began))
 	g.fast.Store(!slow)
-	if slow && len(b.ahead.list) == 0 {
+	if slow && len(b.ahead.list) == 0 && !g.noParts.Load() {
 		b.ahead.begin(min(b.stream.end, b.pos+g.sizes.probe))
 	}
 }
@@ -153,9 +158,7 @@ func (b *parts) readChunk(p []byte) (int, error) {
 	// It has sent parts before, or another mirror has: go on with a stream.
 	b.r.g.noParts.Store(true)
 	b.ahead.stop()
-	b.stream = &download{ctx: b.ctx, r: b.r, d: b.d, off: b.pos, end: b.end, partial: b.partial, going: true}
-	b.meter = meter{}
-	return n, oci.Wrap("", b.r.place(string(b.d.Digest)), b.stream.begin())
+	return n, b.begin(b.end)
 }
 
 // Close ends all requests and waits for them.

@@ -4,10 +4,12 @@ package dray
 
 import (
 	"context"
+	"errors"
 	"io"
-	"os"
+	"sync"
 
 	"github.com/dray-tools/dray/image"
+	"github.com/dray-tools/dray/internal/temp"
 	"github.com/dray-tools/dray/layer"
 	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/ref"
@@ -44,13 +46,10 @@ func (c *Client) withLayers(ctx context.Context, name string, s Side, p *oci.Pla
 	layers := i.Layers()
 	switch r.Scheme {
 	case ref.Registry, ref.Daemon, ref.Podman:
-		dir, err := os.MkdirTemp(c.env.TempDir, "dray-layers-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
 		for n, b := range layers {
-			layers[n] = &spooled{Blob: b, dir: dir}
+			s := &spooled{Blob: b, dir: c.env.TempDir}
+			defer s.close()
+			layers[n] = s
 		}
 	}
 	return oci.Wrap("", r.String(), f(layers))
@@ -87,32 +86,54 @@ func (c *Client) image(ctx context.Context, name string, s Side, p *oci.Platform
 // once.
 type spooled struct {
 	oci.Blob
-	dir  string
-	path string // "": not yet
+	dir string
+
+	mu   sync.Mutex
+	file *temp.File // nil: not yet
 }
 
 func (b *spooled) Open(ctx context.Context) (io.ReadCloser, error) {
-	if b.path != "" {
-		return os.Open(b.path) // the reader of a layer verifies it again
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.file != nil { // the reader of a layer verifies it again
+		return io.NopCloser(oci.Section(b.file, b.Descriptor().Size, 0, -1)), nil
 	}
 	rc, err := b.Blob.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(b.dir, "layer-")
+	f, err := temp.Create(b.dir)
 	if err != nil {
 		rc.Close()
 		return nil, err
 	}
-	return &spooling{rc, f, b}, nil
+	return &spooling{ReadCloser: rc, f: f, b: b}, nil
+}
+
+// keep makes a file that has all of the blob its content, unless there is one.
+func (b *spooled) keep(f *temp.File) (kept bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.file == nil {
+		b.file = f
+		return true
+	}
+	return false
+}
+
+func (b *spooled) close() {
+	if b.file != nil {
+		b.file.Close()
+	}
 }
 
 // spooling writes down what is read; the end of it, which comes after the
 // digest was found right, makes it the blob.
 type spooling struct {
 	io.ReadCloser
-	f *os.File
-	b *spooled
+	f    *temp.File
+	b    *spooled
+	kept bool
 }
 
 func (s *spooling) Read(p []byte) (int, error) {
@@ -120,16 +141,16 @@ func (s *spooling) Read(p []byte) (int, error) {
 	if _, werr := s.f.Write(p[:n]); werr != nil {
 		return 0, werr
 	}
-	if err == io.EOF {
-		s.b.path = s.f.Name()
+	if err == io.EOF && !s.kept {
+		s.kept = s.b.keep(s.f)
 	}
 	return n, err
 }
 
 func (s *spooling) Close() error {
-	err := s.f.Close()
-	if cerr := s.ReadCloser.Close(); err == nil {
-		err = cerr
+	err := s.ReadCloser.Close()
+	if !s.kept {
+		err = errors.Join(err, s.f.Close())
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dray-tools/dray/internal/temp"
 	"github.com/dray-tools/dray/layer"
 	"github.com/dray-tools/dray/oci"
 )
@@ -22,8 +23,8 @@ type conversion struct {
 	work sync.Mutex // held while it is converted
 
 	mu   sync.Mutex
-	done *outcome  // nil: not known
-	made *tempFile // its bytes, if they are there
+	done *outcome   // nil: not known
+	made *temp.File // its bytes, if they are there
 }
 
 // result is the outcome, which must be known.
@@ -40,7 +41,7 @@ func (v *conversion) known() bool {
 }
 
 // settle notes the outcome.
-func (c *Converter) settle(v *conversion, done *outcome, made *tempFile) {
+func (c *Converter) settle(v *conversion, done *outcome, made *temp.File) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v.mu.Lock()
@@ -90,7 +91,7 @@ func (c *Converter) resolve(ctx context.Context, v *conversion) error {
 
 // file finds the bytes of the converted layer, and makes them if they are not
 // there.
-func (c *Converter) file(ctx context.Context, v *conversion) (*tempFile, error) {
+func (c *Converter) file(ctx context.Context, v *conversion) (*temp.File, error) {
 	v.work.Lock()
 	defer v.work.Unlock()
 	v.mu.Lock()
@@ -114,7 +115,7 @@ func (c *Converter) file(ctx context.Context, v *conversion) (*tempFile, error) 
 }
 
 // pack converts a layer into a file.
-func (c *Converter) pack(ctx context.Context, d oci.Descriptor) (*outcome, *tempFile, error) {
+func (c *Converter) pack(ctx context.Context, d oci.Descriptor) (*outcome, *temp.File, error) {
 	lane := c.small
 	if d.Size >= bigLayer {
 		lane = c.big
@@ -125,7 +126,7 @@ func (c *Converter) pack(ctx context.Context, d oci.Descriptor) (*outcome, *temp
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
 	}
-	f, err := newTempFile(c.o.TempDir)
+	f, err := temp.Create(c.o.TempDir)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -70,6 +70,9 @@ type CopyOptions struct {
 // without a tag means the tag latest in a registry and no name in a layout; a
 // To with a digest wants just that digest.
 func (c *Client) Plan(ctx context.Context, pairs []Pair, o CopyOptions) (*transfer.Plan, error) {
+	if o.Referrers && (o.Packing != nil || o.MediaTypes != "") {
+		return nil, oci.Errorf(oci.ErrInvalid, "signatures and SBOMs are about an image as it is: they cannot come along when its compression or media types change")
+	}
 	jobs := make([]transfer.Job, len(pairs))
 	at := opening{map[string]oci.Store{}, map[string]oci.Source{}}
 	for i, p := range pairs {
@@ -284,8 +287,12 @@ func (c *Client) Catalog(ctx context.Context, host string, s Side) iter.Seq2[str
 }
 
 // Tag gives more names to what a reference means, in the same repository.
+// ErrUnsupported for places whose own tools have to do that.
 func (c *Client) Tag(ctx context.Context, name string, s Side, tags ...string) (oci.Descriptor, error) {
 	r, err := ref.Parse(name)
+	if err == nil && (r.Scheme == ref.Daemon || r.Scheme == ref.Podman || r.Scheme == ref.Dir) {
+		err = oci.Errorf(oci.ErrUnsupported, "%s: dray gives no names there", oci.Quote(name))
+	}
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
@@ -301,7 +308,13 @@ func (c *Client) Tag(ctx context.Context, name string, s Side, tags ...string) (
 	if err != nil {
 		return d, err
 	}
-	return d, oci.Publish(ctx, st, m.Blob(), tags...)
+	if err := oci.Publish(ctx, st, m.Blob(), tags...); err != nil {
+		return d, err
+	}
+	if w, ok := oci.As[oci.Committer](st); ok {
+		err = w.Commit(ctx)
+	}
+	return d, err
 }
 
 // Login verifies a credential with a registry. It stores nothing.

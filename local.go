@@ -49,10 +49,17 @@ func PullPairs(images []string, path, format string) ([]Pair, error) {
 
 // Local is the reference to the image or images at a path, whatever keeps them
 // there: an OCI layout, skopeo's directory, a tar of either kind. A reference
-// to a place of this machine stays what it is.
+// to a place of this machine stays what it is; "-" is taken for what docker
+// save writes.
 func Local(path string) (string, error) {
 	if r, err := ref.ParseAny(path); err == nil && r.Scheme != ref.Registry {
 		return path, nil
+	}
+	if path == "-" { // looking at it would be reading it
+		return ref.DockerArchive + ":-", nil
+	}
+	if strings.ContainsRune(path[len(filepath.VolumeName(path)):], ':') {
+		return "", oci.Errorf(oci.ErrInvalid, "path %s: a colon in it could not be told from a name", oci.Quote(path))
 	}
 	fi, err := os.Stat(path)
 	if err != nil {

@@ -101,6 +101,9 @@ func (c *Client) Pairs(ctx context.Context, from, to string, s Side, f TagFilter
 		if err != nil {
 			return nil, err
 		}
+		if chosen(t) && dst.Scheme == ref.Registry && !oci.IsTag(t) {
+			return nil, oci.Errorf(oci.ErrInvalid, "%s has %s, which cannot be a tag of a repository: name what it shall be, one image a copy or line of --from-file", src, oci.Quote(t))
+		}
 		if chosen(t) {
 			out = append(out, Pair{src.WithTag(t).String(), dst.WithTag(t).String()})
 		}

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -70,7 +71,8 @@ var errInterrupted = errors.New("interrupted")
 func interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c := make(chan os.Signal, 2)
-	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(c, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a write fails instead, so that what has begun is cleaned up
 	go func() {
 		if _, ok := <-c; !ok {
 			return
@@ -98,8 +100,11 @@ func run(ctx context.Context, args []string, w World) int {
 	if err == nil {
 		return exitDone
 	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Path == os.Stdout.Name() && errors.Is(err, syscall.EPIPE) {
+		return exitOther // who reads has had enough
+	}
 	if cause := context.Cause(ctx); cause != nil {
-		if err = cause; c.Name() == "copy" {
+		if err = cause; c.Name() == "copy" && resumes(c.Flags().Args()) {
 			err = hinted{err, "the same command again goes on where this one stopped"}
 		}
 	}
@@ -111,6 +116,15 @@ func run(ctx context.Context, args []string, w World) int {
 		fmt.Fprintln(w.Err, "hint: "+hint)
 	}
 	return code
+}
+
+// resumes reports whether the place that was copied to keeps half blobs.
+func resumes(list []string) bool {
+	if len(list) == 0 {
+		return true
+	}
+	r, err := ref.ParseAny(list[len(list)-1])
+	return err == nil && (r.Scheme == ref.Registry || r.Scheme == ref.Layout)
 }
 
 func (a *app) root() *cobra.Command {

@@ -54,8 +54,6 @@ Prints REPOSITORY@DIGEST of each image.`,
 	f.StringSliceVar(&o.filter.Exclude, "exclude", nil, "with --all-tags: no tags that match `PATTERN`")
 	f.StringVar(&o.filter.Semver, "semver", "", "with --all-tags: only versions in `RANGE`, as '>=1.20 <2'")
 	f.StringVar(&o.fromFile, "from-file", "", "copy the pairs FROM TO of `FILE`, one a line; - for stdin")
-	f.BoolVar(&o.NoClobber, "no-clobber", false, "leave tags alone that exist with other content")
-	f.BoolVar(&o.KeepGoing, "keep-going", false, "when one image fails, copy the others")
 	sideFlags(f, &o.both, "", "both registries")
 	sideFlags(f, &o.From, "from-", "the registry of FROM")
 	sideFlags(f, &o.To, "to-", "the registry of TO")
@@ -68,8 +66,10 @@ func commonCopyFlags(f *pflag.FlagSet, o *copyFlags) {
 	f.Var(platformsFlag{&o.Platforms}, "platform", "only these platforms of an index, as a smaller index, or for places without indexes as the image; check that a single image is one of them")
 	f.BoolVar(&o.Referrers, "referrers", false, "bring along signatures, SBOMs and attestations")
 	f.BoolVar(&o.Foreign, "foreign", false, "copy layers too that are meant to be fetched from their URLs")
-	f.Var(packingFlag{&o.Packing}, "compress", "give layers this compression: gzip, zstd, none or estargz, with :LEVEL if wanted")
-	f.StringVar(&o.MediaTypes, "media-types", "", "give manifests and layers the media types of `oci` or docker")
+	f.BoolVar(&o.NoClobber, "no-clobber", false, "leave tags alone that exist with other content")
+	f.BoolVar(&o.KeepGoing, "keep-going", false, "when one image fails, copy the others")
+	f.Var(packingFlag{&o.Packing}, "compress", "give layers this compression: gzip, zstd, none or estargz, with :LEVEL if wanted (gzip 1 to 9, zstd 1 to 22)")
+	f.StringVar(&o.MediaTypes, "media-types", "", "give manifests and layers the media types of a `FAMILY`: oci or docker")
 	f.IntVarP(&o.Jobs, "jobs", "j", 0, "`N` blobs at a time from or to a host (default 16)")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "print what would be done, with bytes, and write nothing")
 }
@@ -93,14 +93,16 @@ func (a *app) copyPairs(c *cobra.Command, pairs []dray.Pair, o *copyFlags) error
 		return usage(c, fmt.Errorf("--jobs %d: want 1 or more", o.Jobs))
 	}
 	o.NoWork = o.dryRun
-	o.Packs = func(d oci.Descriptor, n int) {
-		if n == 0 && d.Size >= worthALine {
-			a.note("packing %s %s", short(string(d.Digest)), size(d.Size))
-		}
-	}
+	tell, packed := a.showPacking()
+	defer packed()
+	o.Packs = tell
 	show := a.showProgress(&o.Options)
 	defer show.finish(nil)
 	plan, err := a.client.Plan(ctx, pairs, o.CopyOptions)
+	packed()
+	if errors.Is(err, oci.ErrUnsupported) && o.dryRun && (o.Packing != nil || strings.Contains(err.Error(), "packed")) {
+		err = hinted{err, "without --dry-run they are, and what comes of them is remembered"}
+	}
 	if err != nil {
 		return err
 	}
@@ -184,8 +186,11 @@ func (a *app) report(ctx context.Context, p *transfer.Plan, o *copyFlags, err er
 // resultLine is REPOSITORY@DIGEST, which nests in other commands.
 func resultLine(name string, d oci.Digest) string {
 	r, err := ref.ParseAny(name)
-	if err != nil {
+	switch {
+	case err != nil:
 		return name + "@" + string(d)
+	case r.Scheme == ref.Daemon, r.Scheme == ref.Podman: // which know no such digests
+		return r.String()
 	}
 	return r.WithDigest(d).String()
 }

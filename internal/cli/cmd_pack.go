@@ -49,6 +49,11 @@ Prints the layer's digest.`,
 			return usage(c, err)
 		}
 		var done layer.Created
+		if !format.text() { // a template that does not fit shows before anything is written
+			if err := format.print(io.Discard, packResult{}); err != nil {
+				return err
+			}
+		}
 		write := func(w io.Writer) (err error) {
 			done, err = a.client.Pack(c.Context(), list[0], w, o)
 			return err

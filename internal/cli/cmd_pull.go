@@ -32,7 +32,7 @@ same name. PATH - is stdout, for tars.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&format, "format", "docker", "what PATH is: docker (tar of docker save), oci (layout directory), oci-archive (layout in a tar) or dir (skopeo's directory)")
+	f.StringVar(&format, "format", "docker", "what PATH is, a `KIND`: docker (tar of docker save), oci (layout directory), oci-archive (layout in a tar) or dir (skopeo's directory)")
 	commonCopyFlags(f, o)
 	sideFlags(f, &o.both, "", "the registry")
 	o.format = &formatFlag{}

@@ -18,8 +18,10 @@ serve() { # serve NAME DIR: a registry over a directory; its address in $NAME
   for _ in $(seq 100); do [ -s "$work/$1" ] && break; sleep 0.05; done
   printf -v "$1" %s "$(cat "$work/$1")"
 }
+bold='' plain=''
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
 show() { # print a command, then run it
-  printf '\n\033[1m$ %s\033[0m\n' "dray $*"
+  printf '\n%s$ %s%s\n' "$bold" "dray $*" "$plain"
   "$dray" "$@"
 }
 
@@ -44,3 +46,10 @@ show ls "$B/prod/hello"
 show inspect --platform linux/arm64 "$B/prod/hello:1.0"
 show delete "$B/prod/hello:arm64"
 show ls "$B/prod/hello"
+printf '\nInto a tar that docker load reads, and with another compression to another name.'
+show pull --platform linux/amd64 "$B/prod/hello:1.0" "$work/hello.tar"
+show copy --compress zstd "$B/prod/hello:1.0" "$B/prod/hello:1.0-zstd"
+show validate "$B/prod/hello:1.0-zstd"
+printf '\nThe files of it, and what differs.'
+show files -R --platform linux/amd64 "$B/prod/hello:1.0-zstd"
+show diff --platform linux/amd64 "$B/prod/hello:1.0" "$B/prod/hello:1.0-zstd"

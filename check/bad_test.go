@@ -124,7 +124,7 @@ func TestBad_065_Duplicates(t *testing.T) {
 	t.Parallel()
 	p := newPlace()
 	find(t, p, newImage(t, p).tar("d/ d/f=1 f=1 d=x ./f=2 l->a l->b").put(), check.Options{},
-		"error duplicate 1 d", "error duplicate 1 f", "error duplicate 1 l")
+		"error duplicate 1 /d", "error duplicate 1 /f", "error duplicate 1 /l")
 }
 
 func TestBad_070_Bombs(t *testing.T) {

@@ -24,6 +24,7 @@ type blob struct {
 	isLayer  bool
 	foreign  bool               // an image says that it is kept elsewhere
 	algs     []digest.Algorithm // of its diff IDs
+	tables   []oci.Descriptor   // of contents: the layer with the annotations that name one
 	scan     *scan              // of a layer that could be read
 }
 
@@ -133,7 +134,7 @@ func (c *checker) readBlob(ctx context.Context, b *blob) error {
 	for _, f := range found {
 		c.add(f.Severity, f.Code, b.place, f.Path, f.Text)
 	}
-	return nil
+	return c.checkTables(ctx, b)
 }
 
 // counted counts what is read.
@@ -144,7 +145,7 @@ type counted struct {
 
 func (r *counted) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
-	r.c.read.Add(int64(n))
+	r.c.count(n)
 	return n, err
 }
 

@@ -59,6 +59,7 @@ const (
 	CodeTrailing  = "trailing"   // something follows the end of a layer's tar
 	CodeDuplicate = "duplicate"  // a path is twice in a layer
 	CodeHardLink  = "hard-link"  // a hard link leads nowhere
+	CodeTOC       = "toc"        // a table of contents is broken, or is not what the layer has
 )
 
 // A Finding is one thing that is wrong, or that was not looked at. Path and
@@ -69,7 +70,7 @@ type Finding struct {
 	Digest   oci.Digest `json:"digest"`             // of the manifest or blob that it is about
 	Platform string     `json:"platform,omitempty"` // of the first image that it was found in
 	Layer    int        `json:"layer,omitempty"`    // of that image, 1 the lowest; 0: not about a layer
-	Path     string     `json:"path,omitempty"`     // in the layer
+	Path     string     `json:"path,omitempty"`     // in the layer, with a slash at its start
 	Text     string     `json:"text"`
 	at       int        // position of the manifest
 }
@@ -85,6 +86,9 @@ type Options struct {
 	// Jobs is how many layers are read at a time; 0: as many as there are
 	// processors, at least 2 and at most 8.
 	Jobs int
+	// Read, if set, is told how many bytes have been read so far: often, and by
+	// several goroutines at a time, so that a smaller number can come later.
+	Read func(n int64)
 }
 
 // Stats count what was checked, each thing once.
@@ -98,7 +102,8 @@ type Stats struct {
 
 // Graph checks all that root leads to; the findings come in the order of the
 // manifests. Each blob is read once, however many images share it, and memory
-// does not grow with its size. If root has a platform it is compared with the
+// does not grow with its size; the table of contents of a layer that has one is
+// read again and compared with the layer. If root has a platform it is compared with the
 // config. Whether the subject is there is asked, but it is not followed.
 // Artifacts and attestations are checked by digest only, as are blobs that do
 // not call themselves layers.
@@ -142,6 +147,7 @@ type checker struct {
 	seed   maphash.Seed // of the names of layers
 	kept   atomic.Int64 // names that layers keep
 	read   atomic.Int64 // bytes
+	tables sync.Mutex   // held by who has a table of contents in memory
 	stats  Stats
 	images []*image
 	blobs  map[oci.Digest]*blob
@@ -175,6 +181,13 @@ func (c *checker) add(s Severity, code string, p place, path, text string) {
 		s, code, path, text = Error, CodeLimit, "", "there is more to find"
 	}
 	c.findings = append(c.findings, Finding{s, code, p.digest, p.platform, p.layer, cut(path), cut(text), p.at})
+}
+
+// count notes that bytes were read.
+func (c *checker) count(n int) {
+	if all := c.read.Add(int64(n)); c.o.Read != nil {
+		c.o.Read(all)
+	}
 }
 
 func cut(s string) string {

@@ -178,18 +178,18 @@ func TestFindings(t *testing.T) {
 			return i.put()
 		}, []string{"error unpack 1"}},
 		{"not tar", func(i *img) oci.Descriptor { return i.layer(oci.MediaLayer, bytes.Repeat([]byte("x"), 2000)).put() }, []string{"error tar 2"}},
-		{"same directory", func(i *img) oci.Descriptor { return i.tar("d/ d/f=x d/").put() }, []string{"warning duplicate 2 d"}},
-		{"same file", func(i *img) oci.Descriptor { return i.tar("f=x ./f=x").put() }, []string{"warning duplicate 2 f"}},
-		{"other content", func(i *img) oci.Descriptor { return i.tar("f=x f=y").put() }, []string{"error duplicate 2 f"}},
-		{"other kind", func(i *img) oci.Descriptor { return i.tar("f=x f->x").put() }, []string{"error duplicate 2 f"}},
-		{"link to nothing", func(i *img) oci.Descriptor { return i.tar("a=>b").put() }, []string{"error hard-link 2 a"}},
-		{"link to later", func(i *img) oci.Descriptor { return i.tar("a=>b b=x").put() }, []string{"error hard-link 2 a"}},
-		{"link to a directory", func(i *img) oci.Descriptor { return i.tar("b/ a=>b").put() }, []string{"error hard-link 2 a"}},
+		{"same directory", func(i *img) oci.Descriptor { return i.tar("d/ d/f=x d/").put() }, []string{"warning duplicate 2 /d"}},
+		{"same file", func(i *img) oci.Descriptor { return i.tar("f=x ./f=x").put() }, []string{"warning duplicate 2 /f"}},
+		{"other content", func(i *img) oci.Descriptor { return i.tar("f=x f=y").put() }, []string{"error duplicate 2 /f"}},
+		{"other kind", func(i *img) oci.Descriptor { return i.tar("f=x f->x").put() }, []string{"error duplicate 2 /f"}},
+		{"link to nothing", func(i *img) oci.Descriptor { return i.tar("a=>b").put() }, []string{"error hard-link 2 /a"}},
+		{"link to later", func(i *img) oci.Descriptor { return i.tar("a=>b b=x").put() }, []string{"error hard-link 2 /a"}},
+		{"link to a directory", func(i *img) oci.Descriptor { return i.tar("b/ a=>b").put() }, []string{"error hard-link 2 /a"}},
 		{"link below", func(i *img) oci.Descriptor { return i.tar("a=>base").put() }, nil},
-		{"link to what went", func(i *img) oci.Descriptor { return i.tar(".wh.base=").tar("a=>base").put() }, []string{"error hard-link 3 a"}},
+		{"link to what went", func(i *img) oci.Descriptor { return i.tar(".wh.base=").tar("a=>base").put() }, []string{"error hard-link 3 /a"}},
 		{"link through a link", func(i *img) oci.Descriptor { return i.tar("d->e e/ e/f=x").tar("a=>d/f").put() }, nil},
-		{"link through a file", func(i *img) oci.Descriptor { return i.tar("a=>base/f").put() }, []string{"error hard-link 2 a"}},
-		{"link through opaque", func(i *img) oci.Descriptor { return i.tar("d/ d/f=x").tar("d/.wh..wh..opq= a=>d/f").put() }, []string{"error hard-link 3 a"}},
+		{"link through a file", func(i *img) oci.Descriptor { return i.tar("a=>base/f").put() }, []string{"error hard-link 2 /a"}},
+		{"link through opaque", func(i *img) oci.Descriptor { return i.tar("d/ d/f=x").tar("d/.wh..wh..opq= a=>d/f").put() }, []string{"error hard-link 3 /a"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -207,7 +207,7 @@ func TestOddRoot(t *testing.T) {
 		p := newPlace()
 		root := newImage(t, p).tar("f=x f=y").put()
 		root.MediaType = mediaType
-		find(t, p, root, check.Options{}, "error duplicate 1 f")
+		find(t, p, root, check.Options{}, "error duplicate 1 /f")
 		q := newPlace()
 		find(t, q, q.put(mediaType, []byte("no manifest")), check.Options{}, "error manifest 0")
 	}
@@ -242,7 +242,7 @@ func TestSharedLayer(t *testing.T) {
 		i.config.Architecture = a
 		children = append(children, on(i.put(), "linux/"+a))
 	}
-	find(t, p, p.index(t, children...), check.Options{}, "error duplicate linux/amd64 1 f", "error hard-link linux/amd64 1 a")
+	find(t, p, p.index(t, children...), check.Options{}, "error duplicate linux/amd64 1 /f", "error hard-link linux/amd64 1 /a")
 }
 
 // What keeps the check from being done is an error, and no finding.

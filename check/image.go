@@ -34,7 +34,7 @@ func (c *checker) readImages(ctx context.Context) error {
 		d := i.config.d
 		d.Data = nil
 		raw, err := oci.ReadAll(ctx, c.src, d, oci.MaxConfig)
-		c.read.Add(int64(len(raw)))
+		c.count(len(raw))
 		if err != nil {
 			return c.fault(p, CodeConfig, err)
 		}
@@ -127,7 +127,7 @@ func (c *checker) compare() {
 				key := string(b.d.Digest) + l.name
 				if !told[key] && c.leadsNowhere(i.layers[:n+1], l.target) {
 					told[key] = true
-					c.add(Error, CodeHardLink, p, l.name, fmt.Sprintf("hard link to %s, which is not there", oci.Quote(l.target)))
+					c.add(Error, CodeHardLink, p, shown(l.name), fmt.Sprintf("hard link to %s, which is not there", oci.Quote(shown(l.target))))
 				}
 			}
 		}

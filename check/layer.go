@@ -4,6 +4,7 @@ package check
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash"
@@ -21,6 +22,9 @@ type scan struct {
 	sums  map[digest.Algorithm]oci.Digest // of the tar; empty if it could not be unpacked
 	names names                           // nil if they are not known
 	links []hardLink                      // to what the layer does not have before them
+
+	lines   []line // for its tables of contents; nil without one
+	entries int    // all, also those that are not in lines
 }
 
 // scanLayer reads a layer in one pass: it is unpacked, hashed and read as tar
@@ -37,10 +41,7 @@ func (c *checker) scanLayer(b *blob, packed io.Reader) (*scan, []Finding) {
 	if want, known := packing(b.d.MediaType); known && want != kind {
 		found = append(found, Finding{Severity: Warning, Code: CodeMediaType, Text: fmt.Sprintf("its media type %s says %s, its bytes are %s", oci.Quote(b.d.MediaType), want, kind)})
 	}
-	limits := c.o.Limits
-	if limits.Bytes <= 0 {
-		limits.Bytes = max(64<<30, min(b.d.Size, 1<<60)*4)
-	}
+	limits := c.limits(b.d)
 	t := &tarBytes{r: plain, left: limits.Bytes, sums: map[digest.Algorithm]hash.Hash{}}
 	for _, a := range b.algs {
 		if kind != layer.None || a != b.d.Digest.Algorithm() { // else the digest is the diff ID
@@ -48,6 +49,9 @@ func (c *checker) scanLayer(b *blob, packed io.Reader) (*scan, []Finding) {
 		}
 	}
 	n := newNamer(c.seed)
+	if len(b.tables) > 0 {
+		n.sum = sha256.New()
+	}
 	r := layer.NewReader(t, limits)
 	err = n.readAll(r)
 	_, _ = io.Copy(io.Discard, t) // whatever the tar says, the diff ID is of all of it
@@ -68,6 +72,9 @@ func (c *checker) scanLayer(b *blob, packed io.Reader) (*scan, []Finding) {
 	}
 	for a, h := range t.sums {
 		s.sums[a] = digest.NewDigest(a, h)
+	}
+	if err == nil {
+		s.lines, s.entries = n.lines, n.entries
 	}
 	if err == nil && c.kept.Add(int64(len(n.names))) <= maxNames {
 		s.names, s.links = n.names, n.links

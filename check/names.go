@@ -5,6 +5,7 @@ package check
 import (
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"hash/maphash"
 	"io"
 	"path"
@@ -42,6 +43,10 @@ type namer struct {
 	linkBytes int
 	found     []Finding
 	buf       []byte
+
+	sum     hash.Hash // of a file's content; nil if the layer has no table of contents
+	lines   []line
+	entries int
 }
 
 func newNamer(seed maphash.Seed) *namer {
@@ -68,7 +73,20 @@ func (n *namer) readAll(r *layer.Reader) error {
 			n.link(e)
 		}
 		n.duplicate(e, m)
+		n.line(e)
 	}
+}
+
+// line notes an entry for the comparison with a table of contents.
+func (n *namer) line(e *layer.Entry) {
+	if n.entries++; n.sum == nil || len(n.lines) == maxLines {
+		return
+	}
+	l := lineOf(&n.h, e)
+	if e.Kind == layer.File {
+		n.sum.Sum(l.sum[:0])
+	}
+	n.lines = append(n.lines, l)
 }
 
 // mark reads the content of an entry. Times are not part of the mark: entries
@@ -82,9 +100,15 @@ func (n *namer) mark(e *layer.Entry, r io.Reader) (mark, error) {
 		}
 	}
 	if e.Kind == layer.File {
+		if n.sum != nil {
+			n.sum.Reset()
+		}
 		for {
 			k, err := r.Read(n.buf)
 			_, _ = n.h.Write(n.buf[:k])
+			if n.sum != nil {
+				_, _ = n.sum.Write(n.buf[:k])
+			}
 			if err == io.EOF {
 				break
 			}
@@ -119,7 +143,7 @@ func (n *namer) link(e *layer.Entry) {
 	m, ok := n.names[key(&n.h, layer.File, e.Link)]
 	switch {
 	case ok && m.kind() == layer.Dir:
-		n.add(Error, CodeHardLink, e.Name, fmt.Sprintf("hard link to %s, which is a directory", oci.Quote(e.Link)))
+		n.add(Error, CodeHardLink, e.Name, fmt.Sprintf("hard link to %s, which is a directory", oci.Quote(shown(e.Link))))
 	case !ok && len(n.links) < maxPerLayer && n.linkBytes+len(e.Name)+len(e.Link) <= maxLinks:
 		n.linkBytes += len(e.Name) + len(e.Link)
 		n.links = append(n.links, hardLink{e.Name, e.Link})
@@ -133,7 +157,15 @@ func (n *namer) add(s Severity, code, name, text string) {
 	case k == maxPerLayer:
 		code, name, text = CodeLimit, "", "there is more to find in this layer"
 	}
-	n.found = append(n.found, Finding{Severity: s, Code: code, Path: cut(name), Text: text})
+	n.found = append(n.found, Finding{Severity: s, Code: code, Path: shown(name), Text: text})
+}
+
+// shown is a name in a layer as a path from the root; "" if there is none.
+func shown(name string) string {
+	if name == "" {
+		return ""
+	}
+	return cut(path.Join("/", name))
 }
 
 // key is the hash of a path. Whiteouts are apart from what is there.

@@ -70,7 +70,7 @@ func (c *checker) manifest(ctx context.Context, n *node, isRoot bool) (*oci.Mani
 	d := n.d
 	d.Data = nil // what is embedded does not show that the repository has it
 	raw, err := oci.ReadAll(ctx, c.src, d, oci.MaxManifest)
-	c.read.Add(int64(len(raw)))
+	c.count(len(raw))
 	switch {
 	case err == nil:
 	case isRoot && errors.Is(err, oci.ErrNotFound):
@@ -186,6 +186,7 @@ func (w *walk) blobsOf(n node) {
 			b.foreign = true
 		case oci.IsLayer(d.MediaType):
 			b.isLayer = true
+			c.table(b.place, b, d)
 		default:
 			p := b.place
 			p.at, p.platform, p.layer = n.at, n.platform, k+1

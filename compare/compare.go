@@ -33,7 +33,9 @@ var Sections = [...]Section{Manifest, Config, Layers, Packages, Files}
 
 // Options say what to compare. The zero value compares everything.
 type Options struct {
-	Only   []Section // empty: all
+	Only []Section // empty: all
+	// Limits bound what a layer may unpack to. Bytes is 64 GiB if it is 0, or
+	// four times the packed size where that is more.
 	Limits layer.Limits
 }
 

@@ -156,10 +156,10 @@ func TestFiles(t *testing.T) {
 		with(file("a/z", "1"), func(h *tar.Header) { h.PAXRecords = map[string]string{"SCHILY.xattr.user.x": "1"} }), link("a.b", "a"),
 	})
 	r := diff(t, p, a, b, only(compare.Files),
-		"file changed a/z xattrs 1 2", "file changed a.b type,mode 1 2", "file changed both size,content 2 2",
-		"file changed etc/hosts mode,owner 1 2", "file changed etc/passwd content 1 2",
-		"file removed gone 1", "file removed gone/a 1", "file removed hidden/a 1", "file added hidden/b 2",
-		"file changed only-a type,mode 2 2", "file added usr/lib/y 2")
+		"file changed /a/z xattrs 1 2", "file changed /a.b type,mode 1 2", "file changed /both size,content 2 2",
+		"file changed /etc/hosts mode,owner 1 2", "file changed /etc/passwd content 1 2",
+		"file removed /gone 1", "file removed /gone/a 1", "file removed /hidden/a 1", "file added /hidden/b 2",
+		"file changed /only-a type,mode 2 2", "file added /usr/lib/y 2")
 	for d, n := range p.opened {
 		if n != 1 {
 			t.Errorf("%s was opened %d times", d, n)
@@ -231,7 +231,7 @@ func TestIndexes(t *testing.T) {
 	b := p.index(t, image("amd64", "2"), image("riscv64", "1"), p.index(t, image("arm64", "1")))
 	diff(t, p, a, b, compare.Options{},
 		"index removed manifests sha256:"+string(attestation.Digest)[7:12],
-		"linux/amd64 layer removed 1", "linux/amd64 layer added 1", "linux/amd64 file changed x content 1 1", "removed linux/s390x", "added linux/riscv64")
+		"linux/amd64 layer removed 1", "linux/amd64 layer added 1", "linux/amd64 file changed /x content 1 1", "removed linux/s390x", "added linux/riscv64")
 	if p.opened[image("arm64", "1").Digest] > 0 {
 		t.Error("a platform that is the same was read")
 	}
@@ -276,16 +276,16 @@ func TestRandomEdits(t *testing.T) {
 				switch rnd.IntN(8) {
 				case 0:
 					edits = append(edits, file(fmt.Sprintf("d%d/.wh.f%d", d, f), ""))
-					want = append(want, "file removed "+name+" 1")
+					want = append(want, "file removed /"+name+" 1")
 				case 1:
 					edits = append(edits, file(name, was+"x"))
-					want = append(want, "file changed "+name+" size,content 1 3")
+					want = append(want, "file changed /"+name+" size,content 1 3")
 				case 2:
 					edits = append(edits, file(name, "y"))
-					want = append(want, "file changed "+name+" content 1 3")
+					want = append(want, "file changed /"+name+" content 1 3")
 				case 3:
 					edits = append(edits, file(name+"n", "1"))
-					want = append(want, "file added "+name+"n 3")
+					want = append(want, "file added /"+name+"n 3")
 				case 4: // the same again is no change
 					edits = append(edits, file(name, was))
 				case 5: // what comes and goes is no change

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"iter"
 	"maps"
+	"path"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,7 @@ import (
 // changes them even where it makes the same.
 type FileChange struct {
 	Op   Op       `json:"op"`
-	Path string   `json:"path"`
+	Path string   `json:"path"` // from the root, with a slash at its start
 	What []string `json:"what,omitempty"`
 	A    *File    `json:"a,omitempty"`
 	B    *File    `json:"b,omitempty"`
@@ -56,10 +57,10 @@ func (s *both) files() []FileChange {
 		order := comparePaths(pa, pb)
 		switch {
 		case !okB || okA && order < 0:
-			out = append(out, FileChange{Op: Removed, Path: pa, A: s.a.file(a)})
+			out = append(out, FileChange{Op: Removed, Path: shown(pa), A: s.a.file(a)})
 			pa, a, okA = nextA()
 		case !okA || order > 0:
-			out = append(out, FileChange{Op: Added, Path: pb, B: s.b.file(b)})
+			out = append(out, FileChange{Op: Added, Path: shown(pb), B: s.b.file(b)})
 			pb, b, okB = nextB()
 		default:
 			if c := s.file(pa, a, b); c != nil {
@@ -95,7 +96,7 @@ func comparePaths(a, b string) int {
 }
 
 // file compares what both have at a path; nil if it is the same.
-func (s *both) file(path string, a, b *layer.Node) *FileChange {
+func (s *both) file(name string, a, b *layer.Node) *FileChange {
 	if a == nil || b == nil || a.Layer == b.Layer && a.Layer < s.shared && a.Index == b.Index && a.Index >= 0 {
 		return nil
 	}
@@ -121,8 +122,11 @@ func (s *both) file(path string, a, b *layer.Node) *FileChange {
 	if what == nil {
 		return nil
 	}
-	return &FileChange{Changed, path, what, s.a.file(a), s.b.file(b)}
+	return &FileChange{Changed, shown(name), what, s.a.file(a), s.b.file(b)}
 }
+
+// shown is a path of a tree from the root.
+func shown(name string) string { return path.Join("/", name) }
 
 func mode(h *tar.Header) int64 { return h.Mode & 0o7777 }
 

@@ -32,7 +32,7 @@ type both struct {
 // A side is the file system of one image.
 type side struct {
 	tree *layer.Tree
-	sums []map[int][sha256.Size]byte // by layer, of files by their index
+	sums []*sums // by layer
 	kept map[spot]database
 	last map[string]spot // of kept, by name: only the uppermost one is
 	left int64           // bytes that may still be kept
@@ -94,12 +94,16 @@ func newSide(o Options) *side {
 
 // read reads a layer once and puts it onto one side or both.
 func (s *both) read(ctx context.Context, n int, l oci.Blob, to ...*side) error {
+	limits := s.limits
+	if limits.Bytes <= 0 {
+		limits.Bytes = max(64<<30, min(l.Descriptor().Size, 1<<60)*4)
+	}
 	rc, err := layer.Open(ctx, l)
 	if err != nil {
 		return err
 	}
 	defer rc.Close()
-	x := &reading{s: s, n: n, r: layer.NewReader(rc, s.limits), sums: map[int][sha256.Size]byte{}, to: to}
+	x := &reading{s: s, n: n, r: layer.NewReader(rc, limits), sums: &sums{}, to: to}
 	for _, t := range to {
 		t.sums = append(t.sums, x.sums)
 	}
@@ -175,7 +179,7 @@ type reading struct {
 	n     int
 	r     *layer.Reader
 	index int
-	sums  map[int][sha256.Size]byte
+	sums  *sums
 	to    []*side
 }
 
@@ -220,7 +224,7 @@ func (x *reading) content(e *layer.Entry) error {
 	if _, err := io.Copy(w, x.r); err != nil {
 		return err
 	}
-	x.sums[x.index] = [sha256.Size]byte(h.Sum(nil))
+	x.sums.add(x.index, h)
 	if keep {
 		for _, t := range x.to {
 			t.keep(e.Name, spot{x.n, x.index}, database{kept.b, kept.left < 0})
@@ -261,7 +265,7 @@ func (s *side) digest(n *layer.Node) oci.Digest {
 	if n.Index < 0 || n.Layer >= len(s.sums) {
 		return ""
 	}
-	sum, ok := s.sums[n.Layer][n.Index]
+	sum, ok := s.sums[n.Layer].at(n.Index)
 	if !ok {
 		return ""
 	}

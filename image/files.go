@@ -24,6 +24,8 @@ type Files struct {
 
 	mu   sync.Mutex // held while layers are looked through
 	tree *layer.Tree
+	kept int64 // bytes of what is known of the layers
+	most int64 // that may be kept
 }
 
 // A view is what is known of a layer.
@@ -41,9 +43,16 @@ type change struct {
 	kind       layer.Kind
 }
 
+// mostKept bounds what is remembered of an image's layers. Where one has more
+// entries than that, the tree is made, which has limits of its own.
+const mostKept = 256 << 20
+
+// size is about how much memory it takes, with what a scan notes of it.
+func (x change) size() int64 { return int64(len(x.name) + len(x.link) + 160) }
+
 // Files opens the file system. Nothing is read yet.
 func (i *Image) Files(l layer.Limits) *Files {
-	f := &Files{limits: l}
+	f := &Files{limits: l, most: mostKept}
 	for _, b := range i.Layers() {
 		f.layers = append(f.layers, view{blob: b})
 	}
@@ -92,8 +101,8 @@ func (v *view) askTOC(ctx context.Context, l layer.Limits) error {
 
 // Open reads a file. Links are followed within the image's root. The layers are
 // looked through from the top one down, and no further than the answer needs;
-// one without a table of contents is read once, to its end before io.EOF, so
-// that all of it is verified. ErrNotFound if the file is not there, ErrInvalid
+// one without a table of contents is read once, to its end before io.EOF, and
+// for a small file before Open returns, so that all of it is verified. ErrNotFound if the file is not there, ErrInvalid
 // if it is not a regular file. The caller closes the reader.
 func (f *Files) Open(ctx context.Context, name string) (io.ReadCloser, *layer.Node, error) {
 	f.mu.Lock()

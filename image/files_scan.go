@@ -15,11 +15,16 @@ type scan struct {
 	bottom bool            // the lowest layer: directories that it does not have are no links of lower ones
 	above  map[string]bool // directories on the path that layers above have made
 	bases  map[string]bool // the names that the path is made of
+	passed bool            // a layer above has something in what may be a link: it may be anywhere
 
 	own     map[string]bool // directories that this layer has, and all above them
 	links   map[string]bool // links that this layer has
 	on      map[string]seen // the changes on the path
 	gone    bool            // what lower layers have at the path is hidden
+	strays  bool            // the same of this layer
+	left    int64           // bytes that may still be kept
+	count   int             // of the changes seen
+	list    []change        // them, unless left is negative
 	unclear bool
 }
 
@@ -29,8 +34,8 @@ type seen struct {
 	index int
 }
 
-func newScan(path string, bottom bool, above map[string]bool) *scan {
-	c := &scan{path: path, bottom: bottom, above: above, bases: map[string]bool{}, own: map[string]bool{".": true}, links: map[string]bool{}, on: map[string]seen{}}
+func newScan(path string, bottom, passed bool, above map[string]bool) *scan {
+	c := &scan{path: path, bottom: bottom, passed: passed, above: above, bases: map[string]bool{}, own: map[string]bool{".": true}, links: map[string]bool{}, on: map[string]seen{}}
 	for b := range strings.SplitSeq(path, "/") {
 		c.bases[b] = true
 	}
@@ -38,11 +43,19 @@ func newScan(path string, bottom bool, above map[string]bool) *scan {
 }
 
 // see takes the next change of the layer.
-func (c *scan) see(index int, x change) {
+func (c *scan) see(x change) {
+	index := c.count
+	c.count++
+	if c.left -= x.size(); c.left < 0 { // the tree has to tell
+		c.unclear, c.list, c.own, c.links = true, nil, nil, nil
+	} else {
+		c.list = append(c.list, x)
+	}
 	if c.unclear {
 		return
 	}
 	known := c.parents(x)
+	c.strays = c.strays || !known && x.kind != layer.Whiteout && x.kind != layer.Opaque
 	onPath := x.name == c.path || strings.HasPrefix(c.path, x.name+"/") || x.name == "."
 	switch {
 	case !known && (onPath || c.mayHit(x)):
@@ -111,6 +124,15 @@ func (c *scan) answer() answer {
 	if c.unclear {
 		return answer{err: errUnclear}
 	}
+	a := c.names()
+	if c.passed && (a.found || a.hard || a.soft) { // or what strayed from above has replaced it
+		return answer{err: errUnclear}
+	}
+	return a
+}
+
+// names is what the layer's own names say.
+func (c *scan) names() answer {
 	for end := 0; end < len(c.path); {
 		if i := strings.IndexByte(c.path[end+1:], '/'); i >= 0 {
 			end += 1 + i
@@ -142,8 +164,8 @@ func (c *scan) answer() answer {
 	return answer{gone: c.gone}
 }
 
-// passed notes the directories that the layer has made on the path.
-func (c *scan) passed(above map[string]bool) {
+// leave notes the directories that the layer has made on the path.
+func (c *scan) leave(above map[string]bool) {
 	for name, x := range c.on {
 		if x.kind == layer.Dir {
 			above[name] = true

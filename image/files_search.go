@@ -3,9 +3,11 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"math"
 	"path"
 	"strings"
 
@@ -72,9 +74,14 @@ func (s *search) descend(ctx context.Context, top, before int) (int, answer, io.
 		return 0, answer{}, nil, nil, isFile(layer.Dir)
 	}
 	dirs := map[string]bool{} // above the file, made by layers above
+	strays := false
 	for i := top; i >= 0; i-- {
-		c := newScan(s.name, i == 0, dirs)
+		c := newScan(s.name, i == 0, strays, dirs)
 		rc, n, err := s.look(ctx, i, c)
+		if rc != nil && i == top && before >= 0 { // only what is before counts
+			rc.Close()
+			return i, answer{}, nil, nil, errUnclear
+		}
 		if err != nil || rc != nil {
 			return i, answer{}, rc, n, err
 		}
@@ -85,74 +92,107 @@ func (s *search) descend(ctx context.Context, top, before int) (int, answer, io.
 		if a.err != nil || a.found || a.hard || a.soft || a.gone {
 			return i, a, nil, nil, a.err
 		}
-		c.passed(dirs)
+		c.leave(dirs)
+		strays = strays || c.strays
 	}
 	return 0, answer{}, nil, nil, nil
 }
 
-// look shows a layer to a scan. If the file turns up while the layer streams, it
-// is opened at once.
+// look shows a layer to a scan. If a large file turns up while the layer
+// streams, it is opened at once.
 func (s *search) look(ctx context.Context, i int, c *scan) (io.ReadCloser, *layer.Node, error) {
-	v := &s.files.layers[i]
-	if err := v.askTOC(ctx, s.files.limits); err != nil {
+	f, v := s.files, &s.files.layers[i]
+	if err := v.askTOC(ctx, f.limits); err != nil {
 		return nil, nil, err
 	}
-	if v.toc != nil && !v.known {
-		for e, err := range v.toc.Entries() {
-			if err != nil {
-				return nil, nil, err
-			}
-			v.list = append(v.list, changeOf(e))
+	if v.known {
+		c.left = math.MaxInt64
+		for _, x := range v.list {
+			c.see(x)
 		}
-		v.known = true
+		return nil, nil, nil
 	}
-	if !v.known {
+	c.left = f.most - f.kept
+	if v.toc == nil {
 		return s.read(ctx, i, c)
 	}
-	for index, x := range v.list {
-		c.see(index, x)
+	for e, err := range v.toc.Entries() {
+		if err != nil {
+			return nil, nil, err
+		}
+		c.see(changeOf(e))
 	}
+	f.remember(i, c)
 	return nil, nil, nil
 }
 
-func changeOf(e *layer.Entry) change { return change{e.Name, e.Link, e.Kind} }
+// changeOf keeps nothing else of the entry, whose names may be cut from a large
+// header.
+func changeOf(e *layer.Entry) change {
+	return change{strings.Clone(e.Name), strings.Clone(e.Link), e.Kind}
+}
 
-// read shows a layer that has no table to a scan, until the file turns up.
+// remember keeps what a scan has seen of a whole layer, if there is room.
+func (f *Files) remember(i int, c *scan) {
+	var size int64
+	for _, x := range c.list {
+		size += x.size()
+	}
+	if v := &f.layers[i]; !v.known && c.left >= 0 && f.kept+size <= f.most {
+		v.list, v.known = c.list, true
+		f.kept += size
+	}
+}
+
+// held is how much of a file is held back until the end of its layer, where it
+// is certain.
+const held = 1 << 20
+
+// read shows a layer that has no table to a scan, until a large file turns up.
 func (s *search) read(ctx context.Context, i int, c *scan) (io.ReadCloser, *layer.Node, error) {
-	v := &s.files.layers[i]
-	rc, err := layer.Open(ctx, v.blob)
+	rc, err := layer.Open(ctx, s.files.layers[i].blob)
 	if err != nil {
 		return nil, nil, err
 	}
 	r := layer.NewReader(rc, s.files.limits)
-	var list []change
+	var n *layer.Node
+	var content []byte
 	for e, err := range r.Entries() {
+		if err == nil {
+			c.see(changeOf(e))
+		}
+		if err == nil && n == nil && c.ready() {
+			n = &layer.Node{Entry: e, Layer: i, Index: c.count - 1}
+			if e.Size > held {
+				return &stream{Closer: rc, r: r, rest: func(e *layer.Entry) { c.see(changeOf(e)) }, done: func() error { return s.confirm(ctx, c, n) }}, n, nil
+			}
+			content, err = io.ReadAll(r)
+		}
+		if err == nil && c.left < 0 { // nothing is learnt any more
+			err = errUnclear
+		}
 		if err != nil {
 			rc.Close()
 			return nil, nil, err
 		}
-		list = append(list, changeOf(e))
-		c.see(len(list)-1, changeOf(e))
-		if !c.ready() {
-			continue
-		}
-		n := &layer.Node{Entry: e, Layer: i, Index: len(list) - 1}
-		return &stream{Closer: rc, r: r, rest: func(e *layer.Entry) {
-			list = append(list, changeOf(e))
-			c.see(len(list)-1, changeOf(e))
-		}, done: func() error { return s.confirm(ctx, c, n, list) }}, n, nil
 	}
-	v.list, v.known = list, true
+	s.files.remember(i, c)
+	if a := c.answer(); n != nil && a.found && a.err == nil && a.index == n.Index {
+		return struct {
+			io.Reader
+			io.Closer
+		}{bytes.NewReader(content), rc}, n, nil
+	}
 	return nil, nil, rc.Close()
 }
 
 // confirm is called at the end of the layer that the file was read from: what
 // followed it must not have changed the answer.
-func (s *search) confirm(ctx context.Context, c *scan, n *layer.Node, list []change) error {
+func (s *search) confirm(ctx context.Context, c *scan, n *layer.Node) error {
 	f := s.files
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.layers[n.Layer].list, f.layers[n.Layer].known = list, true
+	f.remember(n.Layer, c)
 	if a := c.answer(); a.found && a.err == nil && a.index == n.Index {
 		return nil
 	}

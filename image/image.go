@@ -7,6 +7,8 @@ package image
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -65,11 +67,31 @@ func Of(ctx context.Context, s oci.Source, m *oci.Manifest) (*Image, error) {
 	return &Image{Manifest: m, Config: raw, Platform: c.Platform, DiffIDs: c.RootFS.DiffIDs, History: c.History, source: s}, nil
 }
 
-// Layers are the layers as they are kept, the lowest first.
+// Layers are the layers as they are kept, the lowest first. To open a foreign
+// one that the source does not have is ErrNotFound, which says where it is kept.
 func (i *Image) Layers() []oci.Blob {
 	out := make([]oci.Blob, len(i.Manifest.Layers))
 	for n, d := range i.Manifest.Layers {
 		out[n] = oci.From(i.source, d)
+		if oci.IsForeign(d) {
+			out[n] = foreign{out[n]}
+		}
 	}
 	return out
+}
+
+// foreign is a layer that its owner does not let others hand out (image-spec,
+// layer.md, "Non-Distributable Layers").
+type foreign struct{ oci.Blob }
+
+func (f foreign) Open(ctx context.Context) (io.ReadCloser, error) {
+	rc, err := f.Blob.Open(ctx)
+	if !errors.Is(err, oci.ErrNotFound) {
+		return rc, err
+	}
+	d, where := f.Descriptor(), "where its manifest does not say"
+	if len(d.URLs) > 0 {
+		where = "at " + oci.Quote(d.URLs[0])
+	}
+	return nil, oci.Errorf(oci.ErrNotFound, "layer %s is a foreign one, which is not kept with the image but %s", d.Digest, where)
 }

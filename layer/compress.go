@@ -51,13 +51,22 @@ func Sniff(head []byte) Compression {
 	return None
 }
 
-// maxWindow bounds the memory of a zstd decoder; zstd's own --long=27.
-const maxWindow = 128 << 20
+// maxWindow bounds the memory of a zstd decoder; zstd's own --long=27. Beyond
+// lightWindow, which is that of all levels up to 19, it is much.
+const (
+	maxWindow   = 128 << 20
+	lightWindow = 8 << 20
+)
 
 // Decompress reads the first bytes of r and undoes the compression they show,
 // whatever a media type says. The caller closes the result, which does not
 // close r. How much comes out is not bounded here.
-func Decompress(r io.Reader) (io.ReadCloser, Compression, error) {
+func Decompress(r io.Reader) (io.ReadCloser, Compression, error) { return decompress(r, nil) }
+
+// decompress is Decompress for one of several layers that are read at the same
+// time: before it takes much memory it waits. A zstd layer that begins modestly
+// must go on so then.
+func decompress(r io.Reader, wait func() error) (io.ReadCloser, Compression, error) {
 	src := &source{r: r}
 	br := bufio.NewReaderSize(src, 64<<10)
 	head, err := br.Peek(6)
@@ -66,6 +75,10 @@ func Decompress(r io.Reader) (io.ReadCloser, Compression, error) {
 	}
 	c := Sniff(head)
 	b := broken{src: src, kind: c}
+	window, err := room(br, c, wait)
+	if err != nil {
+		return nil, c, err
+	}
 	switch c {
 	case None:
 		return io.NopCloser(br), c, nil
@@ -75,7 +88,7 @@ func Decompress(r io.Reader) (io.ReadCloser, Compression, error) {
 		b.Reader, b.c = z, z
 	case Zstd:
 		var z *zstd.Decoder
-		if z, err = zstd.NewReader(br, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true)); err == nil {
+		if z, err = zstd.NewReader(br, zstd.WithDecoderMaxWindow(window), zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true)); err == nil {
 			b.Reader, b.c = z, z.IOReadCloser()
 		}
 	case XZ:
@@ -87,6 +100,27 @@ func Decompress(r io.Reader) (io.ReadCloser, Compression, error) {
 		return nil, c, b.explain(err)
 	}
 	return b, c, nil
+}
+
+// room is the largest window that the layer may have, after a wait if that is
+// large.
+func room(br *bufio.Reader, c Compression, wait func() error) (uint64, error) {
+	if wait == nil || c != Zstd && c != XZ {
+		return maxWindow, nil
+	}
+	if c == Zstd {
+		var h zstd.Header
+		head, _ := br.Peek(zstd.HeaderMaxSize)
+		err := h.Decode(head)
+		size := h.WindowSize
+		if h.SingleSegment {
+			size = h.FrameContentSize
+		}
+		if err == nil && !h.Skippable && size <= lightWindow {
+			return lightWindow, nil
+		}
+	}
+	return maxWindow, wait()
 }
 
 // source remembers the error of what is decompressed.

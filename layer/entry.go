@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"strings"
 
 	"github.com/dray-tools/dray/oci"
 )
@@ -168,6 +169,12 @@ func newEntry(h *tar.Header) (*Entry, error) {
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
 		e.Kind, e.Size = File, h.Size
+		if strings.HasSuffix(h.Name, "/") && name != "." { // as other tar programs read it
+			if h.Size != 0 {
+				return nil, oci.Errorf(oci.ErrInvalid, "%s is both a file and a directory", oci.Quote(h.Name))
+			}
+			e.Kind, h.Typeflag = Dir, tar.TypeDir
+		}
 	case tar.TypeDir:
 		e.Kind = Dir
 	case tar.TypeSymlink:

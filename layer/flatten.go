@@ -61,6 +61,10 @@ func (f flattener) header(path string, n *node, hidden int32) error {
 	h := expand(path, n, hidden).Header
 	h.Format = tar.FormatPAX // of which it uses only what the entry needs
 	h.Mode &= 0o7777777
+	const most = 0o7777777 // which no form of header goes beyond
+	if h.Devmajor < 0 || h.Devmajor > most || h.Devminor < 0 || h.Devminor > most {
+		return oci.Errorf(oci.ErrInvalid, "%s: no tar holds a device %d:%d in a way that all programs read", oci.Quote(path), h.Devmajor, h.Devminor)
+	}
 	return oci.Wrap("", oci.Quote(path), f.w.WriteHeader(h))
 }
 

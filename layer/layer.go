@@ -19,13 +19,16 @@ import (
 // Open opens a layer as its uncompressed tar. The blob's digest and size are
 // verified, also of bytes that follow the end of the tar: the reader has to be
 // read to its end for that. The caller closes it.
-func Open(ctx context.Context, b oci.Blob) (io.ReadCloser, error) {
+func Open(ctx context.Context, b oci.Blob) (io.ReadCloser, error) { return open(ctx, b, nil) }
+
+// open is Open, with what Decompress waits for before it takes much memory.
+func open(ctx context.Context, b oci.Blob, wait func() error) (io.ReadCloser, error) {
 	rc, err := b.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	packed := oci.Verify(rc, b.Descriptor())
-	plain, _, err := Decompress(packed)
+	plain, _, err := decompress(packed, wait)
 	if err != nil {
 		rc.Close()
 		return nil, oci.Wrap("", string(b.Descriptor().Digest), err)

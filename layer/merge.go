@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/dray-tools/dray/oci"
 )
@@ -32,8 +33,9 @@ const (
 	batches      = 8
 )
 
-// startReading reads a layer's entries until ctx ends.
-func startReading(ctx context.Context, b oci.Blob, o Limits) <-chan batch {
+// startReading reads a layer's entries until ctx ends. Before it takes much
+// memory it waits for its turn.
+func startReading(ctx context.Context, b oci.Blob, turn <-chan struct{}, o Limits) <-chan batch {
 	out := make(chan batch, batches)
 	go func() {
 		defer close(out)
@@ -45,9 +47,17 @@ func startReading(ctx context.Context, b oci.Blob, o Limits) <-chan batch {
 				return false
 			}
 		}
+		wait := func() error {
+			select {
+			case <-turn:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
 		var now []*Entry
 		bytes := 0
-		err := each(ctx, b, o, func(e *Entry, _ io.Reader) error {
+		err := each(ctx, b, wait, o, func(e *Entry, _ io.Reader) error {
 			now, bytes = append(now, e), bytes+weight(e)
 			if len(now) < batchEntries && bytes < batchBytes {
 				return nil
@@ -73,8 +83,8 @@ func weight(e *Entry) int {
 }
 
 // each reads the entries of a layer to its verified end.
-func each(ctx context.Context, b oci.Blob, o Limits, f func(e *Entry, content io.Reader) error) error {
-	rc, err := Open(ctx, b)
+func each(ctx context.Context, b oci.Blob, wait func() error, o Limits, f func(e *Entry, content io.Reader) error) error {
+	rc, err := open(ctx, b, wait)
 	if err != nil {
 		return err
 	}
@@ -125,30 +135,55 @@ type contents struct {
 
 // A place is a name in a directory.
 type place struct {
-	dir, base string
-	n         *node // the file
-	hidden    int32 // metadata of a directory from below this layer does not count
-	kept      bool  // its owner, by Unpack
+	in     *branch
+	base   string
+	n      *node // the file
+	hidden int32 // metadata of a directory from below this layer does not count
+	kept   bool  // its owner, by Unpack
 }
 
-func (p place) path() string { return join(p.dir, p.base) }
+func (p place) path() string {
+	if p.in == nil {
+		return p.base
+	}
+	return join(p.in.path(), p.base)
+}
+
+// A branch is the path of a directory; nil that of the root. Paths share their
+// beginnings: written out they could take a thousand times as much memory.
+type branch struct {
+	in   *branch
+	base string
+}
+
+func (b *branch) path() string {
+	if b == nil {
+		return "."
+	}
+	var bases []string
+	for ; b != nil; b = b.in {
+		bases = append(bases, b.base)
+	}
+	slices.Reverse(bases)
+	return strings.Join(bases, "/")
+}
 
 // contents lists the tree.
 func (t *Tree) contents() *contents {
 	c := &contents{root: t.root}
-	var visit func(s step, dir string)
-	visit = func(s step, dir string) {
+	var visit func(s step, in *branch)
+	visit = func(s step, in *branch) {
 		for base, n := range s.each() {
-			p := place{dir: dir, base: base, n: n.file(), hidden: s.hides()}
+			p := place{in: in, base: base, n: n.file(), hidden: s.hides()}
 			if n.kind != Dir {
 				c.files = append(c.files, p)
 				continue
 			}
 			c.dirs = append(c.dirs, p)
-			visit(step{n: n, hidden: p.hidden}, p.path())
+			visit(step{n: n, hidden: p.hidden}, &branch{in, base})
 		}
 	}
-	visit(step{n: t.root}, ".")
+	visit(step{n: t.root}, nil)
 	slices.SortStableFunc(c.files, func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.n.layer, b.n.layer), cmp.Compare(a.n.index, b.n.index))
 	})
@@ -195,7 +230,7 @@ func (c *contents) read(ctx context.Context, layers []oci.Blob, o Limits, f func
 func (c *contents) readLayer(ctx context.Context, b oci.Blob, files []place, o Limits, f func(g group) error) error {
 	if slices.ContainsFunc(files, func(p place) bool { return p.n.size > 0 }) {
 		index := int32(-1)
-		err := each(ctx, b, o, func(e *Entry, content io.Reader) (err error) {
+		err := each(ctx, b, nil, o, func(e *Entry, content io.Reader) (err error) {
 			index++
 			if len(files) == 0 || files[0].n.index != index {
 				return nil

@@ -216,9 +216,6 @@ func (m *model) walk(name string, mkdir bool) (string, bool) {
 			if hops++; hops > 40 {
 				return "loop", false
 			}
-			if mkdir {
-				m.own[p] = true
-			}
 			if path.IsAbs(t.link) {
 				at = "."
 			}

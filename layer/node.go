@@ -78,8 +78,8 @@ func (t *Tree) compact(e *Entry) (n *node, kept int) {
 				x.records = map[string]string{}
 				kept += 256
 			}
-			x.records[k] = v
-			kept += len(k) + len(v)
+			x.records[strings.Clone(k)] = strings.Clone(v) // not with the header that they are cut from
+			kept += len(k) + len(v) + 100
 		}
 	}
 	x.owner = owner{h.Uname, h.Gname}

@@ -247,45 +247,6 @@ func TestBad_070_Bomb(t *testing.T) {
 	wantKind(t, "holes", err, oci.ErrInvalid)
 }
 
-func TestBad_071_TwoReadings(t *testing.T) {
-	t.Parallel()
-	hidden := tarOf(t, file("hidden", ""))
-	inner := len(hidden)
-	for name, b := range map[string][]byte{
-		"PAX size, header 0":       cat(pax('x', record("size", strconv.Itoa(inner))), raw("x", tar.TypeReg, octal(0)), hidden, end),
-		"PAX size 0, header more":  cat(pax('x', record("size", "0")), raw("x", tar.TypeReg, octal(inner)), hidden, end),
-		"two PAX sizes":            cat(pax('x', record("size", "0"), record("size", "512")), raw("x", tar.TypeReg, octal(512)), end, end),
-		"two PAX headers":          cat(pax('x', record("path", "a")), pax('x', record("path", "b")), raw("x", tar.TypeReg, octal(0)), end),
-		"two names":                cat(pax('x', record("path", "a")), raw("L", 'L', octal(2)), block("b\x00"), raw("x", tar.TypeReg, octal(0)), end),
-		"two links":                cat(pax('x', record("linkpath", "a")), raw("K", 'K', octal(2)), block("b\x00"), raw("x", tar.TypeSymlink, octal(0)), end),
-		"global size":              cat(pax('g', record("size", "512")), raw("x", tar.TypeReg, octal(0)), end),
-		"global path":              cat(pax('g', record("path", "y")), raw("x", tar.TypeReg, octal(0)), end),
-		"malformed PAX":            cat(raw("pax", 'x', octal(10)), block("99 path=y\n"), raw("x", tar.TypeReg, octal(0)), end),
-		"malformed PAX size":       cat(pax('x', record("size", "+5")), raw("x", tar.TypeReg, octal(5)), block("12345"), end),
-		"hard link with content":   cat(raw("x", tar.TypeReg, octal(0)), raw("y", tar.TypeLink, octal(512), func(b []byte) { copy(b[157:], "x") }), block("?"), end),
-		"old directory, content":   cat(raw("x/", 0, octal(512)), block("?"), end),
-		"one zero block, then one": cat(make([]byte, 512), raw("x", tar.TypeReg, octal(0)), end),
-		"bad checksum":             cat(raw("x", tar.TypeReg, octal(0))[:511], []byte("x"), end),
-	} {
-		_, err := readAll(reader(b))
-		wantKind(t, name, err, oci.ErrInvalid)
-	}
-	wantKind(t, "unknown type", func() error { _, err := readAll(reader(cat(raw("x", 'V', octal(0)), end))); return err }(), oci.ErrUnsupported)
-	for name, b := range map[string][]byte{
-		"equal sizes":    cat(pax('x', record("size", "5")), raw("x", tar.TypeReg, octal(5)), block("12345"), end),
-		"global comment": cat(pax('g', record("comment", "of git")), raw("x", tar.TypeReg, octal(0)), end),
-		"repeated name":  cat(pax('x', record("path", "a")), raw("L", 'L', octal(2)), block("a\x00"), raw("x", tar.TypeReg, octal(0)), end),
-		"size of a link": cat(raw("x", tar.TypeSymlink, octal(4), func(b []byte) { copy(b[157:], "to") }), end),
-		"no end":         raw("x", tar.TypeReg, octal(0)),
-		"half an end":    cat(raw("x", tar.TypeReg, octal(0)), end[:512]),
-		"old directory":  cat(raw("x/", 0, octal(0)), end),
-	} {
-		if list, err := readAll(reader(b)); err != nil || len(list) != 1 {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 func TestBad_072_TrailingData(t *testing.T) {
 	t.Parallel()
 	good := cat(tarOf(t, file("x", "1")), []byte("what tar programs do not look at"))

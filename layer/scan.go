@@ -39,6 +39,8 @@ type scanner struct {
 	body     int64 // where the content of the last entry begins
 	bodySize int64
 	sparse   bool
+	wantName string // of the last entry
+	wantLink string
 }
 
 type scanState uint8
@@ -171,19 +173,22 @@ func number(b []byte) (int64, error) {
 func (s *scanner) readMeta() error {
 	content := s.meta[:min(s.size, int64(len(s.meta)))]
 	s.meta, s.need = nil, 0
-	text, _, _ := strings.Cut(string(content), "\x00")
+	long := text(content)
+	if long == "" && (s.flag == tar.TypeGNULongName || s.flag == tar.TypeGNULongLink) { // no name, or that of the header?
+		return ambiguous("empty long name")
+	}
 	switch s.flag {
 	case tar.TypeGNULongName:
-		if s.name != "" && s.name != text {
+		if s.name != "" && s.name != long {
 			return ambiguous("two long names")
 		}
-		s.name = text
+		s.name = long
 		return nil
 	case tar.TypeGNULongLink:
-		if s.link != "" && s.link != text {
+		if s.link != "" && s.link != long {
 			return ambiguous("two long links")
 		}
-		s.link = text
+		s.link = long
 		return nil
 	}
 	records, err := paxRecords(string(content))
@@ -191,6 +196,9 @@ func (s *scanner) readMeta() error {
 		return err
 	}
 	if s.flag == tar.TypeXGlobalHeader { // ignored here and applied elsewhere
+		if s.pax != nil || s.name != "" || s.link != "" { // some programs forget those then
+			return ambiguous("global header between an entry and what belongs to it")
+		}
 		for _, k := range decisive {
 			if records[k] != "" {
 				return ambiguous("global header with a " + k)
@@ -255,50 +263,19 @@ func (s *scanner) readEntry() error {
 		}
 		s.bodySize = int64(n)
 	}
-	if p := s.pax["path"]; p != "" && s.name != "" && p != s.name {
-		return ambiguous("two names")
-	}
-	if p := s.pax["linkpath"]; p != "" && s.link != "" && p != s.link {
-		return ambiguous("two links")
-	}
-	if err := s.checkBody(); err != nil {
-		return err
+	for _, check := range []func() error{s.checkNames, s.checkBody, s.checkSparse} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	if s.bodySize > s.left {
 		return oci.Errorf(oci.ErrInvalid, "a file of %d bytes in a layer that has no room for it", s.bodySize)
-	}
-	s.sparse = s.flag == tar.TypeGNUSparse
-	for k := range s.pax {
-		s.sparse = s.sparse || strings.HasPrefix(k, "GNU.sparse.")
 	}
 	s.spent, s.pax, s.name, s.link = 0, nil, "", ""
 	if s.flag == tar.TypeGNUSparse && s.block[482] != 0 {
 		return s.moreHoles()
 	}
 	s.startBody()
-	return nil
-}
-
-// checkBody finds out whether the header is followed by content.
-func (s *scanner) checkBody() error {
-	switch s.flag {
-	case tar.TypeLink: // POSIX allows content here, most programs do not
-		if s.bodySize != 0 {
-			return ambiguous("hard link with content")
-		}
-	case tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo:
-		s.bodySize = 0 // whatever it says; all programs agree on that
-	case 0: // an old way to say directory is a slash at the end
-		name, _, _ := strings.Cut(string(s.block[:100]), "\x00")
-		for _, long := range []string{s.pax["path"], s.name} {
-			if long != "" {
-				name = long
-			}
-		}
-		if s.bodySize != 0 && (name == "" || strings.HasSuffix(name, "/")) {
-			return ambiguous("directory with content")
-		}
-	}
 	return nil
 }
 
@@ -314,26 +291,4 @@ func (s *scanner) startBody() {
 	s.spent = 0
 	s.state, s.need = inBody, padded(s.bodySize)
 	s.body = s.pos
-}
-
-// agrees compares what archive/tar made of the header that was read last.
-func (s *scanner) agrees(h *tar.Header) error {
-	flag := s.flag
-	if flag == 0 {
-		flag = tar.TypeReg
-		if strings.HasSuffix(h.Name, "/") {
-			flag = tar.TypeDir
-		}
-	}
-	same := h.Typeflag == flag
-	if !s.sparse {
-		same = same && s.pos == s.body
-		if flag == tar.TypeReg || flag == tar.TypeCont {
-			same = same && h.Size == s.bodySize
-		}
-	}
-	if !same {
-		return ambiguous(oci.Quote(h.Name))
-	}
-	return nil
 }

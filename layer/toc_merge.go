@@ -17,15 +17,20 @@ func MergeTOC(ctx context.Context, layers []oci.Blob, tocs []*TOC, o Limits) (*T
 	defer cancel()
 	ahead := min(max(runtime.GOMAXPROCS(0), 2), 4)
 	var queue []iter.Seq2[*Entry, error]
+	turns := make([]chan struct{}, len(layers)) // closed when all lower layers have been read
+	for i := range turns {
+		turns[i] = make(chan struct{})
+	}
 	t := NewTree(o)
 	for i, b := range layers {
 		for next := i + len(queue); next < len(layers) && len(queue) < ahead; next++ {
 			if tocs != nil && tocs[next] != nil {
 				queue = append(queue, tocs[next].Entries())
 			} else {
-				queue = append(queue, entries(startReading(ctx, layers[next], o)))
+				queue = append(queue, entries(startReading(ctx, layers[next], turns[next], o)))
 			}
 		}
+		close(turns[i])
 		if err := t.Add(queue[0]); err != nil {
 			return nil, oci.Wrap("layer", string(b.Descriptor().Digest), err)
 		}

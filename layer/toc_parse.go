@@ -244,14 +244,20 @@ func (t *tocReader) add(w *wireEntry, owners names) error {
 		return t.chunk(w)
 	}
 	flag, ok := wireTypes[w.Type]
+	if flag == tar.TypeReg && strings.HasSuffix(w.Name, "/") { // in the tar a directory
+		ok = false
+	}
 	if !ok {
 		return oci.Errorf(oci.ErrUnsupported, "%s has the type %s", oci.Quote(w.Name), oci.Quote(w.Type))
 	}
-	e := tocEntry{name: w.Name, link: w.LinkName, typeflag: flag, mode: w.Mode, uid: w.UID, gid: w.GID, first: int32(len(t.toc.chunks))}
+	e := tocEntry{name: w.Name, link: w.LinkName, typeflag: flag, mode: w.Mode, uid: w.UID, gid: w.GID, first: int32(len(t.toc.chunks)), modTime: time.Unix(0, 0)}
 	if w.ModTime != "" {
 		var err error
 		if e.modTime, err = time.Parse(time.RFC3339, w.ModTime); err != nil {
 			return oci.Errorf(oci.ErrInvalid, "%s has the time %s", oci.Quote(w.Name), oci.Quote(w.ModTime))
+		}
+		if e.modTime.IsZero() { // Go's way to say nothing; the tar says 1970
+			e.modTime = time.Unix(0, 0)
 		}
 	}
 	user, group := owners.of(w)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 
@@ -109,6 +110,7 @@ type unpacker struct {
 	c        *contents
 	o        UnpackOptions
 	uid, gid int
+	inherits bool     // what is made belongs to the directory's group, and not to the caller's
 	root     *os.Root // of the new tree
 	last     *folder
 	buf      []byte
@@ -123,7 +125,9 @@ func (u *unpacker) run(ctx context.Context, parent *os.Root, name string, layers
 	}
 	if u.root, err = openNew(parent, staging); err == nil {
 		u.buf = make([]byte, 256<<10)
-		err = u.write(ctx, layers)
+		if err = u.claim(); err == nil {
+			err = u.write(ctx, layers)
+		}
 		u.leave()
 		u.root.Close()
 	}
@@ -135,6 +139,20 @@ func (u *unpacker) run(ctx context.Context, parent *os.Root, name string, layers
 		return errors.Join(err, parent.RemoveAll(staging))
 	}
 	return nil
+}
+
+// claim takes the new root for the caller's group: one that a set-group-ID
+// parent gave it would go on to all that is made below.
+func (u *unpacker) claim() error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	at, err := u.enter(".")
+	if err != nil {
+		return err
+	}
+	u.inherits = at.f.Chown(-1, u.gid) != nil || runtime.GOOS != "linux"
+	return at.f.Chmod(0o700)
 }
 
 // openNew opens a directory that was made just now, and nothing else that
@@ -191,7 +209,7 @@ func (u *unpacker) makeDir(d place) error {
 	if err := hostName(d.base); err != nil {
 		return err
 	}
-	at, err := u.enter(d.dir)
+	at, err := u.enter(d.in.path())
 	if err != nil {
 		return err
 	}
@@ -200,11 +218,12 @@ func (u *unpacker) makeDir(d place) error {
 }
 
 // finish gives directories their metadata, when nothing in them will change
-// any more. A mode that would keep the caller out comes last, from the bottom.
+// any more. A mode that would keep the caller out comes late, from the bottom.
+// The root is last of all: until then nobody else can enter, so that a user to
+// whom a directory belongs already cannot put a link where root will go next.
 func (u *unpacker) finish(ctx context.Context) error {
-	list := append([]place{{dir: ".", base: ".", n: u.c.root}}, u.c.dirs...)
 	var locked []place
-	for _, d := range list {
+	for _, d := range u.c.dirs {
 		if d.n.layer < d.hidden {
 			d.n = implied(d.hidden)
 		}
@@ -234,7 +253,14 @@ func (u *unpacker) finish(ctx context.Context) error {
 			return u.explain(d, err)
 		}
 	}
-	return nil
+	at, err := u.enter(".")
+	if err == nil {
+		err = u.dirMetadata(at, u.c.root)
+	}
+	if err == nil {
+		err = at.f.Chmod(u.mode(at.kept, u.c.root))
+	}
+	return u.explain(place{base: ".", n: u.c.root}, err)
 }
 
 // unlock lets RemoveAll into directories whose modes are there already.

@@ -61,7 +61,7 @@ func (u *unpacker) makeFile(g group) error {
 			return err
 		}
 	}
-	at, err := u.enter(first.dir)
+	at, err := u.enter(first.in.path())
 	if err != nil {
 		return err
 	}
@@ -165,11 +165,12 @@ func (u *unpacker) own(n *node, chown func(uid, gid int) error) bool {
 	if u.o.NoOwner {
 		return false
 	}
-	if uid == int64(u.uid) && gid == int64(u.gid) {
+	mine := uid == int64(u.uid) && gid == int64(u.gid)
+	if mine && !u.inherits {
 		return true
 	}
 	const most = 1<<32 - 2 // the last one means: leave it
-	if u.uid == 0 && uid >= 0 && uid <= most && gid >= 0 && gid <= most && chown(int(uid), int(gid)) == nil {
+	if (u.uid == 0 || mine) && uid >= 0 && uid <= most && gid >= 0 && gid <= most && chown(int(uid), int(gid)) == nil {
 		return true
 	}
 	u.report.SkippedOwners++

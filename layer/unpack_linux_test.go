@@ -4,6 +4,8 @@ package layer_test
 
 import (
 	"archive/tar"
+	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -124,6 +126,74 @@ func TestBad_067_Owners(t *testing.T) {
 		try(t, err)
 		if s := stat(t, c.target, "suid"); s.Uid != 0 || s.Mode&0o7777 != 0o755 {
 			t.Errorf("%v %o", s.Uid, s.Mode)
+		}
+	}
+}
+
+// watching calls see whenever somebody asks whether it has ended.
+type watching struct {
+	context.Context
+	see func()
+}
+
+func (w watching) Err() error {
+	w.see()
+	return w.Context.Err()
+}
+
+// Until everything is in its place nobody else can enter the tree: a user to
+// whom a directory of it belongs could put a link where root will go next.
+func TestBad_059_ClosedUntilTheEnd(t *testing.T) {
+	t.Parallel()
+	open := dir("open")
+	open.Mode, open.Uid, open.Gid = 0o777, 65534, 65534
+	root := dir(".")
+	root.Name, root.Mode = "./", 0o777
+	locked := dir("open/locked")
+	locked.Mode = 0o500
+	c := newCanary(t)
+	looks := 0
+	w := watching{ctx(t), func() {
+		list, err := filepath.Glob(filepath.Join(c.root, ".target.dray-*"))
+		if err != nil || len(list) == 0 {
+			return
+		}
+		looks++
+		if s := stat(t, list[0]); s.Mode&0o7777 != 0o700 || int(s.Uid) != os.Geteuid() {
+			t.Errorf("the new tree has mode %o and belongs to %d", s.Mode&0o7777, s.Uid)
+		}
+	}}
+	_, err := layer.Unpack(w, c.target, blobs(t, []rec{root, open, locked, dir("open/dir"), file("open/dir/x", "x")}), layer.UnpackOptions{})
+	try(t, err)
+	if looks < 5 {
+		t.Errorf("only %d looks", looks)
+	}
+	for name, mode := range map[string]uint32{".": 0o777, "open": 0o777, "open/locked": 0o500} {
+		if s := stat(t, c.target, name); s.Mode&0o7777 != mode {
+			t.Errorf("%s has mode %o", name, s.Mode&0o7777)
+		}
+	}
+}
+
+// Files in a directory whose group is inherited are not that group's.
+func TestBad_067_GroupOfTheParent(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make such a directory")
+	}
+	suid := file("d/suid", "x")
+	suid.Mode = 0o6755
+	for _, o := range []layer.UnpackOptions{{}, {NoOwner: true}} {
+		c := newCanary(t)
+		try(t, os.Chown(c.root, 0, 4242))
+		try(t, os.Chmod(c.root, 0o755|os.ModeSetgid))
+		_, err := layer.Unpack(ctx(t), c.target, blobs(t, []rec{dir("d"), suid, file("implied/x", "")}), o)
+		try(t, err)
+		for _, name := range []string{".", "d", "d/suid", "implied", "implied/x"} {
+			s := stat(t, c.target, name)
+			if want := fmt.Sprint(os.Getegid()); fmt.Sprint(s.Gid) != want || s.Mode&unix.S_IFDIR != 0 && s.Mode&0o6000 != 0 {
+				t.Errorf("%+v: %s belongs to the group %d with mode %o", o, name, s.Gid, s.Mode)
+			}
 		}
 	}
 }

@@ -93,7 +93,9 @@ func (t *Tree) enter(at step, name string, layer int32, mkdir bool) (*node, erro
 	passable := n != nil && (n.kind == Dir || n.file().kind == Symlink)
 	switch {
 	case passable && mkdir:
-		n.touched = layer
+		if n.kind == Dir { // a link can still be hidden: what is behind it stays
+			n.touched = layer
+		}
 		return n, nil
 	case passable:
 		return n, nil

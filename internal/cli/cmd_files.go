@@ -27,8 +27,10 @@ func (a *app) filesCommand() *cobra.Command {
 		Long: `List what is in a directory of an image (the root if there is no PATH), or one
 file: mode, owner, size, time in UTC, path. Only layers are read; of a layer in
 the eStargz or zstd:chunked format, which has a table of contents, only that. A
-link at the end of PATH is shown itself, or with a slash behind it followed.
---format json prints an object a line.`,
+table of contents is believed if the manifest has its digest; validate compares
+it with the layer. A link at the end of PATH is shown itself, or with a slash
+behind it followed. --format json prints an object a line; layers count from 1,
+the lowest.`,
 		Example: `  dray files busybox:1.36 /etc
   dray files -R --layers ghcr.io/a/b:1
   dray files -R --format '{{.path}}' ghcr.io/a/b:1 /usr/lib/`,
@@ -36,7 +38,7 @@ link at the end of PATH is shown itself, or with a slash behind it followed.
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&o.Recursive, "recursive", "R", false, "list all below a directory")
-	f.BoolVar(&layers, "layers", false, "show the layer that each is from, 0 the lowest")
+	f.BoolVar(&layers, "layers", false, "show the layer that each is from, 1 the lowest")
 	f.Var(&platform, "platform", "this platform of an index")
 	sideFlags(f, &side, "", "the registry")
 	format := addFormat(f)
@@ -48,6 +50,7 @@ link at the end of PATH is shown itself, or with a slash behind it followed.
 		w := bufio.NewWriter(a.Out)
 		for f, err := range a.client.Files(c.Context(), list[0], side, platform.p, path, o) {
 			if err == nil {
+				f.Layer++ // the library counts from 0, all commands from 1
 				err = printFile(w, f, format, layers)
 			}
 			if err != nil {
@@ -105,9 +108,10 @@ func (a *app) catCommand() *cobra.Command {
 		Short: "Print files of an image",
 		Long: `Print files of an image, byte for byte. The layers are read from the top one
 down, and no more of them than it takes; of a layer in the eStargz or
-zstd:chunked format only the part that has the file. All that is read is
-verified: if a layer turns out to be wrong behind the file, the exit code says
-so. Links are followed within the image.`,
+zstd:chunked format only the part that has the file. A table of contents is
+believed if the manifest has its digest; validate compares it with the layer.
+All that is read is verified: if a layer turns out to be wrong behind the file,
+the exit code says so. Links are followed within the image.`,
 		Example: `  dray cat busybox:1.36 /etc/passwd`,
 		Args:    args(2, -1),
 	}

@@ -5,9 +5,14 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/dray-tools/dray"
 	"github.com/dray-tools/dray/check"
@@ -23,8 +28,9 @@ func (a *app) validateCommand() *cobra.Command {
 		Short: "Check an image down to the files in its layers",
 		Long: `Check all that a reference leads to: that every manifest and blob is there and
 matches its digest and size, that configs fit their manifests and layers, and
-that layers hold no unsafe or ambiguous paths. Each blob is read once. Findings
-are printed one a line; with an error among them the exit code is 5.`,
+that layers hold no unsafe or ambiguous paths, and what their tables of contents
+say, if they have any. Each blob is read once. Findings are printed one a line;
+with an error among them the exit code is 5.`,
 		Example: `  dray validate ghcr.io/a/b:1
   dray validate --fast oci:dir:1
   dray validate --format json ghcr.io/a/b:1 | jq '.findings[].code'`,
@@ -36,7 +42,9 @@ are printed one a line; with an error among them the exit code is 5.`,
 	sideFlags(f, &side, "", "the registry")
 	format := addFormat(f)
 	cmd.RunE = func(c *cobra.Command, list []string) error {
+		stop := a.showReading(&o)
 		v, err := a.client.Validate(c.Context(), list[0], side, platform.p, o)
+		stop()
 		if err != nil {
 			return err
 		}
@@ -51,6 +59,27 @@ are printed one a line; with an error among them the exit code is 5.`,
 		return err
 	}
 	return cmd
+}
+
+// showReading shows on a terminal, until stop, how much has been read.
+func (a *app) showReading(o *check.Options) (stop func()) {
+	f, ok := a.Err.(*os.File)
+	if !ok || a.quiet || !isTerminal(f) || a.Getenv("TERM") == "dumb" {
+		return func() {}
+	}
+	var read atomic.Int64
+	o.Read = read.Store
+	began := time.Now()
+	b := &bars{p: mpb.New(mpb.WithOutput(f), mpb.WithRefreshRate(120*time.Millisecond))}
+	b.total = b.p.New(0, mpb.NopStyle(), mpb.PrependDecorators(decor.Any(func(decor.Statistics) string {
+		n := read.Load()
+		return fmt.Sprintf("validate  %s  %s/s", size(n), size(int64(float64(n)/max(time.Since(began).Seconds(), 0.1))))
+	})))
+	a.bars = b
+	return func() {
+		a.bars = nil
+		b.stop()
+	}
 }
 
 // printValidation prints a line for each finding, and one that says what was

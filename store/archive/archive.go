@@ -53,6 +53,9 @@ type Options struct {
 	// TempDir is where compressed archives and streams are unpacked to be read;
 	// empty means os.TempDir.
 	TempDir string
+	// Name is what messages call a stream; empty means standard input or
+	// standard output.
+	Name string
 	// Omit names layers that the reader of a stream has already: they count as
 	// there and are not written. nil omits nothing.
 	Omit func(d oci.Digest) bool
@@ -64,6 +67,7 @@ type Options struct {
 type Archive struct {
 	o     Options
 	file  string    // absolute, without links; empty for a stream
+	pipe  string    // to be opened as out when it is written to; empty if it is none
 	place string    // for messages
 	out   io.Writer // of a stream
 
@@ -87,11 +91,14 @@ func Open(path string, o Options) (*Archive, error) {
 	a := &Archive{o: o, place: path, loading: newTurn(), writing: newTurn(), pending: newSession()}
 	if path == "-" {
 		a.out = o.Out
+		if o.Write && a.out == nil {
+			return nil, oci.Errorf(oci.ErrInvalid, "%s: no stream to write to", o.Kind)
+		}
 		if a.place = "standard input"; o.Write {
 			a.place = "standard output"
-			if a.out == nil {
-				return nil, oci.Errorf(oci.ErrInvalid, "%s: no stream to write to", o.Kind)
-			}
+		}
+		if o.Name != "" {
+			a.place = o.Name
 		}
 		return a, nil
 	}
@@ -99,8 +106,8 @@ func Open(path string, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	if real, err := filepath.EvalSymlinks(abs); err == nil {
-		abs = real
+	if abs, err = target(abs); err != nil {
+		return nil, err
 	}
 	a.file = abs
 	fi, err := os.Stat(abs)
@@ -108,10 +115,7 @@ func Open(path string, o Options) (*Archive, error) {
 	case err == nil && fi.IsDir():
 		return nil, oci.Errorf(oci.ErrInvalid, "%s is a directory, not an archive", path)
 	case err == nil && o.Write && !fi.Mode().IsRegular(): // a pipe, /dev/stdout
-		a.file = ""
-		if a.out, err = os.OpenFile(abs, os.O_WRONLY, 0); err != nil {
-			return nil, err
-		}
+		a.file, a.pipe = "", abs
 		return a, nil
 	case err == nil:
 		return a, nil

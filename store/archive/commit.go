@@ -15,7 +15,8 @@ import (
 )
 
 // Commit implements oci.Committer: it completes the archive and renames it over
-// the old one, whose images stay. Writers of one archive wait for one another
+// the old one, whose images stay. What was put and is not below what was
+// published or tagged is dropped. Writers of one archive wait for one another
 // here, and each begins with what the one before has left. ErrNotFound if
 // something below a new image is missing, ErrBusy if another program has
 // overwritten it meanwhile. Blobs of the old archive are verified as they are
@@ -31,8 +32,8 @@ func (a *Archive) Commit(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	if len(a.pending.namings()) == 0 && len(a.pending.manifestList()) == 0 {
-		return nil
+	if len(a.pending.namings()) == 0 {
+		return a.reset(oci.Errorf(oci.ErrInvalid, "the stream has no image"))
 	}
 	if a.file == "" {
 		err = a.finish(ctx)
@@ -44,9 +45,10 @@ func (a *Archive) Commit(ctx context.Context) error {
 
 // finish completes a stream.
 func (a *Archive) finish(ctx context.Context) error {
-	if err := a.begin(); err != nil {
+	if err := a.begin(ctx); err != nil {
 		return err
 	}
+	defer a.watch(ctx)()
 	if a.pending.broken != nil {
 		return a.pending.broken
 	}
@@ -79,7 +81,7 @@ func (a *Archive) replace(ctx context.Context) error {
 	if !c.empty() && !c.legacy && slices.Equal(list, c.entries) && !slices.ContainsFunc(s.order, func(d oci.Digest) bool { return r.seen[d] }) {
 		return a.reset(nil) // it says all that already
 	}
-	if err := a.begin(); err != nil {
+	if err := a.begin(ctx); err != nil {
 		return err
 	}
 	if err := s.compact(ctx, r.seen); err != nil {
@@ -144,18 +146,9 @@ func (a *Archive) reach(ctx context.Context, c *contents) (*reach, []*entry, err
 	a.mu.Lock()
 	from := slices.Concat([]*contents{c}, a.old)
 	a.mu.Unlock()
-	for {
-		r := &reach{a: a, from: from, seen: map[oci.Digest]bool{}, manifests: map[oci.Digest]*oci.Manifest{}}
-		stay, err := r.all(ctx, c, slices.Clone(list))
-		if err != nil {
-			return nil, nil, err
-		}
-		stay, some, err := r.strays(ctx, c, stay)
-		if !some || err != nil {
-			return r, stay, err
-		}
-		list = stay // what they replace may take more along
-	}
+	r := &reach{a: a, from: from, seen: map[oci.Digest]bool{}, parsed: map[oci.Digest]bool{}, manifests: map[oci.Digest]*oci.Manifest{}}
+	list, err = r.all(ctx, c, list)
+	return r, list, err
 }
 
 // compact takes the blobs that nothing leads to out of the part.

@@ -43,6 +43,8 @@ type contents struct {
 	hashes  map[string]*packed // by member
 	hashing chan struct{}      // a slot for each at a time
 	parsed  atomic.Int64       // bytes of documents
+
+	manifests manifests
 }
 
 func (c *contents) close() { c.file.close() }
@@ -74,7 +76,10 @@ func (a *Archive) parse(ctx context.Context, f *file) (*contents, error) {
 		err = oci.Errorf(oci.ErrInvalid, "it has no member %s: not a Docker archive", manifestName)
 	}
 	for i := 0; err == nil && a.o.Write && i < len(c.entries); i++ { // what is there has to be known to be kept
-		if e := c.entries[i]; e.image != nil {
+		switch e := c.entries[i]; {
+		case e.err != nil:
+			err = oci.Errorf(oci.ErrUnsupported, "what its entry @%d leads to cannot be known, and would be lost: %v", e.at, e.err)
+		case e.image != nil:
 			e.d, err = c.settle(ctx, e)
 			e.image = nil
 		}
@@ -126,28 +131,25 @@ func (c *contents) known(d oci.Digest) *io.SectionReader {
 	return r
 }
 
-// blobs lists the members that are blobs, in byte order.
-func (c *contents) blobs() (out []oci.Digest) {
+// blobs lists the members that are blobs, in byte order. ErrUnsupported if one
+// has a digest that cannot be checked.
+func (c *contents) blobs() (out []oci.Digest, err error) {
 	for _, name := range slices.Sorted(maps.Keys(c.members.byName)) {
-		alg, hex, ok := strings.Cut(strings.TrimPrefix(name, "blobs/"), "/")
-		if d, err := oci.ParseDigest(alg + ":" + hex); ok && err == nil && c.members.byName[name].link == "" && strings.HasPrefix(name, "blobs/") {
-			out = append(out, d)
+		rest, ok := strings.CutPrefix(name, "blobs/")
+		if !ok || c.members.byName[name].link != "" {
+			continue
 		}
+		alg, hex, _ := strings.Cut(rest, "/")
+		d, err := oci.ParseDigest(alg + ":" + hex)
+		if err != nil {
+			return nil, oci.Errorf(oci.ErrUnsupported, "member %s may belong to an image and cannot be kept: %v", oci.Quote(name), err)
+		}
+		out = append(out, d)
 	}
-	return out
+	return out, nil
 }
 
 func notHere(d oci.Digest) error { return oci.Errorf(oci.ErrNotFound, "no blob %s", d) }
-
-// manifest reads and parses a manifest. ErrNotFound if it is not there or is no
-// manifest.
-func (c *contents) manifest(ctx context.Context, d oci.Descriptor) (*oci.Manifest, error) {
-	r, err := c.find(ctx, d.Digest)
-	if err != nil {
-		return nil, err
-	}
-	return parseManifest(d, r)
-}
 
 func parseManifest(d oci.Descriptor, r *io.SectionReader) (*oci.Manifest, error) {
 	if sized(d) && r.Size() != d.Size {

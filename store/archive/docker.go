@@ -51,8 +51,9 @@ func (c *contents) parseDocker() error {
 	}
 	nodes := 0
 	for i, item := range items {
-		if nodes += 1 + len(item.Layers); nodes > oci.MaxNodes {
-			return oci.Errorf(oci.ErrInvalid, "%s has more than %d images and layers", manifestName, oci.MaxNodes)
+		most := max(len(item.Layers), len(item.RepoTags), len(item.LayerSources))
+		if nodes += 1 + len(item.Layers) + len(item.RepoTags) + len(item.LayerSources); nodes > oci.MaxNodes || most > oci.MaxFanOut {
+			return oci.Errorf(oci.ErrInvalid, "%s has more than %d images, names and layers, or more than %d of one image", manifestName, oci.MaxNodes, oci.MaxFanOut)
 		}
 		c.addDocker(&dockerImage{dockerItem: item}, i)
 	}

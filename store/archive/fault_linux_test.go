@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/oci/ocitest"
@@ -210,5 +211,42 @@ func TestPipe(t *testing.T) {
 	wantGraph(t, a, f.Root)
 	if err := <-wrote; err != nil {
 		t.Error(err)
+	}
+}
+
+// A pipe that nobody is at the other end of, or nobody who does anything, is
+// waited for no longer than the context, and not before it is read or written.
+func TestPipeNobodyReads(t *testing.T) {
+	t.Parallel()
+	for _, idle := range []bool{false, true} {
+		pipe := func() string {
+			name := filepath.Join(t.TempDir(), "pipe")
+			if err := syscall.Mkfifo(name, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if idle {
+				other, err := os.OpenFile(name, os.O_RDWR, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = other.Close() })
+			}
+			return name
+		}
+		late := func() context.Context {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			t.Cleanup(cancel)
+			return ctx
+		}
+		f := ocitest.Image(1, 1, 1<<20)
+		a := open(t, pipe(), archive.Options{Write: true})
+		_, err := a.Stat(t.Context(), f.Root)
+		wantErr(t, "stat", err, oci.ErrNotFound)
+		_, err = a.Put(late(), f.Layers()[0])
+		wantErr(t, "put", err, context.DeadlineExceeded)
+		_, err = open(t, pipe(), archive.Options{}).Resolve(late(), "")
+		wantErr(t, "resolve", err, context.DeadlineExceeded)
+		_, err = archive.KindOf(pipe())
+		wantErr(t, "kind", err, oci.ErrInvalid)
 	}
 }

@@ -15,8 +15,12 @@ import (
 const maxPlain = 64 << 30 // bytes that are decompressed to find out
 
 // KindOf looks into a file, compressed or not, for what kind of archive it is:
-// Docker if Docker could load it, else OCI. ErrInvalid if it is neither.
+// Docker if Docker could load it, else OCI. ErrInvalid if it is neither, or no
+// regular file: a pipe cannot be read twice.
 func KindOf(name string) (Kind, error) {
+	if fi, err := os.Stat(name); err == nil && !fi.Mode().IsRegular() {
+		return OCI, oci.Errorf(oci.ErrInvalid, "%s is not a regular file: say oci-archive: or docker-archive:", oci.Quote(name))
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return OCI, err

@@ -31,9 +31,12 @@ func (c *contents) parseLegacy() error {
 	if err := decode(repositoriesName, raw, &all); err != nil {
 		return err
 	}
-	tags := map[string][]string{} // by ID
+	tags, nodes := map[string][]string{}, 0 // by ID
 	for repo, list := range all {
 		for tag, id := range list {
+			if nodes++; nodes > oci.MaxNodes || len(tags[id]) >= oci.MaxFanOut {
+				return oci.Errorf(oci.ErrInvalid, "%s has more than %d names, or more than %d of one image", repositoriesName, oci.MaxNodes, oci.MaxFanOut)
+			}
 			tags[id] = append(tags[id], repo+":"+tag)
 		}
 	}

@@ -77,13 +77,23 @@ func open(t testing.TB, file string, o archive.Options) *archive.Archive {
 	return a
 }
 
-// push puts a fixture, names it, and commits.
+// push puts a fixture, names it, or publishes it without a name, and commits.
 func push(t testing.TB, a *archive.Archive, f ocitest.Fixture, names ...string) {
+	t.Helper()
+	add(t, a, f, names...)
+	commit(t, a)
+}
+
+func add(t testing.TB, a *archive.Archive, f ocitest.Fixture, names ...string) {
 	t.Helper()
 	if err := f.Push(t.Context(), a, names...); err != nil {
 		t.Fatal(err)
 	}
-	commit(t, a)
+	if len(names) == 0 {
+		if err := a.Publish(t.Context(), f.Blob(f.Root.Digest)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func commit(t testing.TB, a *archive.Archive) {

@@ -14,19 +14,24 @@ import (
 )
 
 // merge applies the names of the session to the entries of an archive: the
-// same name is replaced, an image without a name replaces the one without, and
-// nothing is there twice.
+// same name is replaced, an image without a name replaces the one without that
+// was there before the session, and nothing is there twice.
 func (a *Archive) merge(ctx context.Context, c *contents) ([]*entry, error) {
 	list := slices.Clone(c.entries)
+	before := map[*entry]bool{} // what may be replaced by what has no name
+	for _, e := range list {
+		before[e] = e.name == ""
+	}
 	for _, n := range a.pending.namings() {
 		if n.name != "" {
 			list = replaceName(list, a.newEntry(n))
 			continue
 		}
-		if slices.ContainsFunc(list, func(e *entry) bool { return e.err == nil && e.d.Digest == n.d.Digest }) {
+		if i := slices.IndexFunc(list, func(e *entry) bool { return e.err == nil && e.d.Digest == n.d.Digest }); i >= 0 {
+			delete(before, list[i]) // it is one of the session as well
 			continue
 		}
-		list = a.replaceUnnamed(ctx, c, list, a.newEntry(n))
+		list = a.replaceUnnamed(ctx, c, list, a.newEntry(n), before)
 	}
 	return list, ctx.Err()
 }
@@ -70,12 +75,13 @@ func setEntry(list []*entry, i int, n *entry) ([]*entry, int) {
 	return list, i
 }
 
-// replaceUnnamed puts n in the place of the only image without a name, or at
-// the end. Referrers have no names either, and replace nothing.
-func (a *Archive) replaceUnnamed(ctx context.Context, c *contents, list []*entry, n *entry) []*entry {
+// replaceUnnamed puts n in the place of the only image without a name that was
+// there before, or at the end. Referrers have no names either, and replace
+// nothing.
+func (a *Archive) replaceUnnamed(ctx context.Context, c *contents, list []*entry, n *entry, before map[*entry]bool) []*entry {
 	at, unnamed := -1, 0
 	for i, e := range list {
-		if e.name == "" && !a.isReferrer(ctx, c, e) {
+		if before[e] && !a.isReferrer(ctx, c, e) {
 			at, unnamed = i, unnamed+1
 		}
 	}
@@ -94,6 +100,7 @@ type reach struct {
 	a         *Archive
 	from      []*contents // what is there now, and what was there before
 	seen      map[oci.Digest]bool
+	parsed    map[oci.Digest]bool // manifests that were looked into
 	manifests map[oci.Digest]*oci.Manifest
 	copies    []found // what is not in the session, children first
 	unclear   bool    // a manifest that was there cannot be read: what is below it is not known
@@ -109,7 +116,9 @@ type found struct {
 // whole, so may be what is below it: an archive that was not whole before does
 // not get worse.
 func (r *reach) walk(ctx context.Context, d oci.Descriptor, must, whole bool, depth int) error {
-	if r.seen[d.Digest] {
+	manifest := oci.IsManifest(d.MediaType) || d.MediaType == ""
+	seen := r.seen[d.Digest]
+	if seen && (!manifest || r.parsed[d.Digest]) { // a layer of one image can be the manifest of another
 		return nil
 	}
 	if depth > oci.MaxDepth+1 || len(r.seen) > oci.MaxNodes {
@@ -122,7 +131,8 @@ func (r *reach) walk(ctx context.Context, d oci.Descriptor, must, whole bool, de
 	if err != nil {
 		return err
 	}
-	if oci.IsManifest(d.MediaType) || d.MediaType == "" {
+	if manifest {
+		r.parsed[d.Digest] = true
 		m, err := r.manifest(d, at)
 		if err != nil && whole {
 			return busy(err, in > 0)
@@ -138,7 +148,7 @@ func (r *reach) walk(ctx context.Context, d oci.Descriptor, must, whole bool, de
 		}
 	}
 	r.seen[d.Digest] = true
-	if at != nil {
+	if at != nil && !seen {
 		d.Size = at.Size()
 		r.copies = append(r.copies, found{d, at, in > 0})
 	}
@@ -206,33 +216,16 @@ func (r *reach) all(ctx context.Context, c *contents, list []*entry) ([]*entry, 
 	if err != nil || !r.unclear {
 		return list, err
 	}
-	for _, d := range c.blobs() { // any of them could be below it
+	blobs, err := c.blobs()
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range blobs { // any of them could be below it
 		if err := r.walk(ctx, oci.Descriptor{MediaType: "application/octet-stream", Digest: d}, false, false, 0); err != nil {
 			return nil, err
 		}
 	}
 	return list, nil
-}
-
-// strays adds to the list the manifests that were put and not named, and that
-// nothing leads to: each is an image without a name.
-func (r *reach) strays(ctx context.Context, c *contents, list []*entry) ([]*entry, bool, error) {
-	named := map[oci.Digest]bool{}
-	for _, n := range r.a.pending.namings() {
-		named[n.d.Digest] = true
-	}
-	some := false
-	for _, d := range slices.Backward(r.a.pending.manifestList()) { // parents first
-		if r.seen[d.Digest] || named[d.Digest] {
-			continue
-		}
-		some = true
-		list = r.a.replaceUnnamed(ctx, c, list, r.a.newEntry(naming{"", bare(d)}))
-		if err := r.walk(ctx, d, true, true, 0); err != nil {
-			return nil, false, err
-		}
-	}
-	return list, some, nil
 }
 
 // referrers walks those that stay and drops the others from the list.

@@ -137,8 +137,20 @@ func (a *Archive) isReferrer(ctx context.Context, c *contents, e *entry) bool {
 	if e.name != "" || e.image != nil || e.err != nil || !oci.IsManifest(e.d.MediaType) {
 		return false
 	}
-	m, err := a.manifest(ctx, c, e.d)
-	return err == nil && m.Subject != nil
+	return a.subject(ctx, c, e.d) != ""
+}
+
+// subject tells what a manifest of the archive, or one that is to be in it,
+// refers to; empty if to nothing.
+func (a *Archive) subject(ctx context.Context, c *contents, d oci.Descriptor) oci.Digest {
+	m := a.put(d.Digest)
+	switch {
+	case m == nil:
+		return c.subject(ctx, d)
+	case m.Subject == nil:
+		return ""
+	}
+	return m.Subject.Digest
 }
 
 // candidates lists entries for a message, at most ten.

@@ -27,7 +27,8 @@ const maxParts = 64
 type part struct {
 	f       *os.File
 	name    string
-	release func() // lets go of the name
+	mode    fs.FileMode // of a new archive
+	release func()      // lets go of the name
 }
 
 func partName(file string, n int) string {
@@ -49,17 +50,39 @@ func newPart(file string) (*part, error) {
 			continue
 		}
 		if err = ignore(os.Remove(name), fs.ErrNotExist); err == nil {
-			var f *os.File
-			// Not one that was there: whoever made it could still be writing to it.
-			if f, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644); err == nil {
+			var p *part
+			if p, err = createPart(name, release); err == nil {
 				sweep(file, n+1)
-				return &part{f, name, release}, nil
+				return p, nil
 			}
 		}
 		release()
 		return nil, err
 	}
 	return nil, oci.Errorf(oci.ErrBusy, "%d others are writing it", maxParts)
+}
+
+// createPart makes a file that is nobody else's to read until it is placed, and
+// finds out the mode that the umask gives to a new archive.
+func createPart(name string, release func()) (*part, error) {
+	p := &part{name: name, release: release}
+	for _, mode := range []fs.FileMode{0o644, 0o600} {
+		// Not one that was there: whoever made it could still be writing to it.
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+		if err != nil {
+			return nil, err
+		}
+		if mode == 0o600 {
+			p.f = f
+			break
+		}
+		fi, err := f.Stat()
+		if err = errors.Join(err, f.Close(), os.Remove(name)); err != nil {
+			return nil, err
+		}
+		p.mode = fi.Mode().Perm()
+	}
+	return p, nil
 }
 
 // sweep removes parts of killed runs.
@@ -143,10 +166,12 @@ func syncDir(dir string) error {
 
 // place moves the finished part over the archive.
 func (p *part) place(file string, size int64) error {
+	mode := p.mode
 	if fi, err := os.Stat(file); err == nil {
-		if err := p.f.Chmod(fi.Mode().Perm()); err != nil && !errors.Is(err, errors.ErrUnsupported) && runtime.GOOS != "windows" {
-			return err
-		}
+		mode = fi.Mode().Perm()
+	}
+	if err := p.f.Chmod(mode); err != nil && !errors.Is(err, errors.ErrUnsupported) && runtime.GOOS != "windows" {
+		return err
 	}
 	if err := p.f.Truncate(size); err != nil {
 		return err

@@ -194,8 +194,11 @@ func (a *Archive) Referrers(ctx context.Context, d oci.Descriptor, artifactType 
 		all = append(all, a.pending.manifestList()...)
 		seen := map[oci.Digest]bool{}
 		for _, x := range all {
+			if seen[x.Digest] || a.subject(ctx, c, x) != d.Digest {
+				continue
+			}
 			m, err := a.manifest(ctx, c, x)
-			if err != nil || m.Subject == nil || m.Subject.Digest != d.Digest || seen[x.Digest] {
+			if err != nil {
 				continue
 			}
 			seen[x.Digest] = true

@@ -106,6 +106,17 @@ func (s *session) note(d oci.Descriptor, off int64, m *oci.Manifest, kept []byte
 	}
 }
 
+// noteManifest remembers that a blob of the session is a manifest as well.
+func (s *session) noteManifest(m *oci.Manifest, raw []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := m.Descriptor.Digest
+	if s.manifests[d] == nil {
+		s.put = append(s.put, m.Descriptor)
+	}
+	s.kept[d], s.manifests[d] = raw, m
+}
+
 // small is the size up to which a member is gathered in memory and written at
 // once, so that a small blob that turns out wrong does not break a stream.
 const small = 1 << 20

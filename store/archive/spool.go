@@ -47,7 +47,7 @@ func (f *file) Close() error {
 func (a *Archive) source(ctx context.Context) (*file, error) {
 	in := a.o.In
 	if a.file != "" {
-		f, err := os.Open(a.file)
+		f, err := openFile(ctx, a.file, os.O_RDONLY)
 		if err != nil {
 			return nil, err
 		}
@@ -63,6 +63,7 @@ func (a *Archive) source(ctx context.Context) (*file, error) {
 		}
 		if a.file != "" {
 			defer f.Close()
+			defer interrupt(ctx, f)()
 		}
 		if err != nil {
 			return nil, err
@@ -117,7 +118,7 @@ func (a *Archive) spool(ctx context.Context, in io.Reader) (_ *file, err error) 
 	q := &quota{in: in}
 	plain, kind, err := layer.Decompress(q)
 	if err != nil {
-		return nil, err
+		return nil, cut(ctx, err)
 	}
 	defer plain.Close()
 	q.bounded = kind != layer.None
@@ -172,13 +173,13 @@ func copyTo(ctx context.Context, w io.Writer, r io.Reader) (n int64, err error) 
 		m, err := r.Read(buf[:])
 		n += int64(m)
 		if _, werr := w.Write(buf[:m]); werr != nil {
-			return n, werr
+			return n, cut(ctx, werr)
 		}
 		if err == io.EOF {
 			return n, nil
 		}
 		if err != nil {
-			return n, err
+			return n, cut(ctx, err)
 		}
 	}
 }

@@ -59,7 +59,7 @@ func (a *Archive) store(ctx context.Context, b oci.Blob) (oci.How, error) {
 		return 0, err
 	}
 	if how, err := a.existed(ctx, d); how || err != nil {
-		return oci.Existed, err
+		return oci.Existed, errors.Join(err, a.adopt(ctx, b))
 	}
 	release, err := a.writing.take(ctx)
 	if err != nil {
@@ -67,12 +67,48 @@ func (a *Archive) store(ctx context.Context, b oci.Blob) (oci.How, error) {
 	}
 	defer release()
 	if how, err := a.existed(ctx, d); how || err != nil { // another Put was faster
-		return oci.Existed, err
+		return oci.Existed, errors.Join(err, a.adopt(ctx, b))
 	}
-	if err := a.begin(); err != nil {
+	if err := a.begin(ctx); err != nil {
 		return 0, err
 	}
+	defer a.watch(ctx)()
 	return oci.Sent, a.append(ctx, b)
+}
+
+// adopt makes a manifest of what was put as a blob in this session.
+func (a *Archive) adopt(ctx context.Context, b oci.Blob) error {
+	d := b.Descriptor()
+	if _, put := a.pending.size(d.Digest); !put || !oci.IsManifest(d.MediaType) || a.put(d.Digest) != nil {
+		return nil
+	}
+	rc, err := b.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer rc.Close()
+	m, raw, err := a.readManifest(ctx, d, oci.Verify(rc, d))
+	if err == nil {
+		a.pending.noteManifest(m, raw)
+	}
+	return err
+}
+
+// readManifest reads and checks a manifest that is put.
+func (a *Archive) readManifest(ctx context.Context, d oci.Descriptor, r io.Reader) (*oci.Manifest, []byte, error) {
+	if d.Size > oci.MaxManifest {
+		return nil, nil, oci.Errorf(oci.ErrInvalid, "%s has %d bytes, more than a manifest may have", d.Digest, d.Size)
+	}
+	raw, err := io.ReadAll(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := oci.ParseManifest(d.MediaType, raw)
+	if err != nil {
+		return nil, nil, oci.Wrap("", string(d.Digest), err)
+	}
+	m.Descriptor.Digest = d.Digest
+	return m, raw, a.Admit(ctx, m, nil)
 }
 
 func (a *Archive) existed(ctx context.Context, d oci.Descriptor) (bool, error) {
@@ -84,7 +120,10 @@ func (a *Archive) existed(ctx context.Context, d oci.Descriptor) (bool, error) {
 }
 
 // begin makes the part that a file is written to.
-func (a *Archive) begin() error {
+func (a *Archive) begin(ctx context.Context) error {
+	if err := a.openPipe(ctx); err != nil {
+		return err
+	}
 	s := a.pending
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,17 +154,7 @@ func (a *Archive) append(ctx context.Context, b oci.Blob) error {
 	r := io.Reader(oci.Verify(rc, d))
 	switch {
 	case oci.IsManifest(d.MediaType):
-		if d.Size > oci.MaxManifest {
-			return oci.Errorf(oci.ErrInvalid, "%s has %d bytes, more than a manifest may have", d.Digest, d.Size)
-		}
-		if kept, err = io.ReadAll(r); err != nil {
-			return err
-		}
-		if m, err = oci.ParseManifest(d.MediaType, kept); err != nil {
-			return oci.Wrap("", string(d.Digest), err)
-		}
-		m.Descriptor.Digest = d.Digest
-		if err := a.Admit(ctx, m, nil); err != nil {
+		if m, kept, err = a.readManifest(ctx, d, r); err != nil {
 			return err
 		}
 		r = section(kept)
@@ -183,7 +212,7 @@ func (a *Archive) name(ctx context.Context, name string, d oci.Descriptor) error
 }
 
 // Publish implements oci.Publisher. Without names the manifest becomes an image
-// without a name, in place of the one that was there.
+// without a name, in place of the one that was there before the session.
 func (a *Archive) Publish(ctx context.Context, manifest oci.Blob, names ...string) error {
 	if _, err := a.Put(ctx, manifest); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/oci/ocitest"
+	"github.com/dray-tools/dray/store/daemon"
 )
 
 func TestBad_080_WrongLayerFromTheEngine(t *testing.T) {
@@ -184,5 +185,35 @@ func TestEngines(t *testing.T) {
 	e.saved = []byte("no tar")
 	if _, err := e.open("app:1", false).Resolve(t.Context(), ""); err == nil {
 		t.Error("read what is no archive")
+	}
+}
+
+// A password in DOCKER_HOST is in no error.
+func TestPasswordOfTheHost(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{
+		"tcp://user:secret@host:2375", "tcp://user:se/secret@host:2375", "ssh://user:secret@host", "http://user:secret@host",
+		"user:secret@host:2375", "tcp://user:secret@host:2375/x?y#z", "tcp://a@b:secret@host:1", "tcp://%zz:secret@host",
+	} {
+		_, err := daemon.Open("app", daemon.Options{Host: host})
+		if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "***@host") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
+// What is written is not standard output, and what is read not standard input.
+func TestErrorsNameTheEngine(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	e.has(oci.FromBytes(nil), "app:1")
+	e.saved = []byte("no tar")
+	_, rerr := e.open("app:1", false).Resolve(t.Context(), "")
+	bad := oci.Bytes(oci.MediaLayer, []byte("x"), oci.FromBytes([]byte("y")))
+	_, werr := e.open("app:1", true).Put(t.Context(), bad)
+	for _, err := range []error{rerr, werr} {
+		if err == nil || strings.Contains(err.Error(), "standard") || !strings.Contains(err.Error(), "the Docker engine at") {
+			t.Error(err)
+		}
 	}
 }

@@ -40,7 +40,7 @@ var versionForm = regexp.MustCompile(`^1\.([0-9]{1,4})$`)
 // A client speaks with one engine.
 type client struct {
 	http  *http.Client
-	place string // as DOCKER_HOST has it
+	place string // as DOCKER_HOST has it, without a password
 	base  string // http://HOST
 
 	mu      sync.Mutex
@@ -49,11 +49,12 @@ type client struct {
 }
 
 func newClient(o Options) (*client, error) {
-	c := &client{place: o.Host}
-	if c.place == "" {
-		c.place = defaultHost
+	host := o.Host
+	if host == "" {
+		host = defaultHost
 	}
-	scheme, address, ok := strings.Cut(c.place, "://")
+	c := &client{place: redact(host)}
+	scheme, address, ok := strings.Cut(host, "://")
 	tr := &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, DisableCompression: true, TLSHandshakeTimeout: 10 * time.Second}
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	switch {
@@ -88,6 +89,24 @@ func newClient(o Options) (*client, error) {
 	}
 	c.http = &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return c, nil
+}
+
+// redact takes user and password out of what DOCKER_HOST says, whether or not
+// it is an address.
+func redact(host string) string {
+	scheme, address, ok := strings.Cut(host, "://")
+	if scheme == "unix" && ok {
+		return host
+	}
+	if !ok {
+		scheme, address = "", host
+	} else {
+		scheme += "://"
+	}
+	if at := strings.LastIndexByte(address, '@'); at >= 0 {
+		address = "***" + address[at:]
+	}
+	return scheme + address
 }
 
 // tlsConfig is what Docker's own client makes of the same settings.

@@ -81,7 +81,7 @@ func Open(ref string, o Options) (*Image, error) {
 	}
 	i.have = newLayers(c)
 	i.upload = &upload{c: c}
-	i.out, err = archive.Open("-", archive.Options{Kind: archive.Docker, Write: true, Out: i.upload, Omit: i.have.omit})
+	i.out, err = archive.Open("-", archive.Options{Kind: archive.Docker, Write: true, Out: i.upload, Omit: i.have.omit, Name: "the Docker engine at " + c.place})
 	return i, err
 }
 
@@ -179,7 +179,7 @@ func (i *Image) save(ctx context.Context) (*archive.Archive, error) {
 		return nil, err
 	}
 	defer body.Close()
-	a, err := archive.Open("-", archive.Options{Kind: archive.Docker, In: body, TempDir: i.o.TempDir})
+	a, err := archive.Open("-", archive.Options{Kind: archive.Docker, In: body, TempDir: i.o.TempDir, Name: "the Docker engine at " + i.c.place})
 	if err != nil {
 		return nil, err
 	}

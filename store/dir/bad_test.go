@@ -176,6 +176,7 @@ func TestForeignDirectory(t *testing.T) {
 	path := made(t, f)
 	d := open(t, path, true)
 	push(t, d, ocitest.Image(2, 1, 10))
+	publish(t, d, ocitest.Image(2, 1, 10))
 	write(t, filepath.Join(path, "notes.txt"), []byte("x"))
 	before := snapshot(t, path)
 	wantErr(t, "commit", d.Commit(t.Context()), oci.ErrInvalid)

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -16,15 +15,19 @@ import (
 )
 
 // Commit implements oci.Committer: the image that was put replaces the
-// directory in one step, which survives a power cut. The root is the one
-// manifest put that no other one put refers to; ErrInvalid if there are two.
-// ErrNotFound if a config or layer is missing.
+// directory in one step, which survives a power cut. The root is the manifest
+// that was published, without those below it; ErrInvalid if there are two. What
+// was only put is dropped: if nothing was published the directory stays as it
+// is. ErrNotFound if a config or layer is missing.
 func (d *Dir) Commit(ctx context.Context) error {
 	s := d.stagedNow()
 	if s == nil {
 		return nil
 	}
-	if s.empty() {
+	d.mu.Lock()
+	published := len(d.roots) > 0
+	d.mu.Unlock()
+	if !published {
 		return d.Abort()
 	}
 	if err := d.commit(ctx, s); err != nil {
@@ -85,31 +88,6 @@ func (d *Dir) commit(ctx context.Context, s *stage) error {
 		return err
 	}
 	return syncDir(s.root, ".")
-}
-
-// theRoot finds the manifest that will be manifest.json.
-func (d *Dir) theRoot() (oci.Digest, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	below := map[oci.Digest]bool{}
-	for _, m := range d.manifest {
-		for _, c := range m.Children() {
-			below[c.Digest] = true
-		}
-	}
-	var roots []oci.Digest
-	for digest := range d.manifest {
-		if !below[digest] {
-			roots = append(roots, digest)
-		}
-	}
-	switch slices.Sort(roots); len(roots) {
-	case 0:
-		return "", oci.Errorf(oci.ErrInvalid, "no image was put, only blobs")
-	case 1:
-		return roots[0], nil
-	}
-	return "", oci.Errorf(oci.ErrInvalid, "a directory holds one image, not both %s and %s", roots[0], roots[1])
 }
 
 // A commit gathers what the next image consists of.

@@ -44,6 +44,8 @@ type Dir struct {
 	mu       sync.Mutex
 	stage    *stage                       // nil until something is put
 	manifest map[oci.Digest]*oci.Manifest // what was put of them
+	roots    map[oci.Digest]bool          // which of them were published
+	admitted map[oci.Digest]*oci.Manifest // what will be put
 	busy     map[string]chan struct{}     // files that a Put is at
 	checked  map[string]fs.FileInfo       // files of the directory whose bytes were hashed
 	top      cachedRoot
@@ -84,6 +86,8 @@ func Open(path string, o Options) (*Dir, error) {
 func (d *Dir) reset() {
 	d.stage = nil
 	d.manifest = map[oci.Digest]*oci.Manifest{}
+	d.roots = map[oci.Digest]bool{}
+	d.admitted = map[oci.Digest]*oci.Manifest{}
 	d.busy = map[string]chan struct{}{}
 	d.checked = map[string]fs.FileInfo{}
 }

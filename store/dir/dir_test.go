@@ -162,17 +162,22 @@ func TestCommitRefuses(t *testing.T) {
 	f, g := ocitest.Image(4, 1, 10), ocitest.Image(5, 1, 10)
 	for name, c := range map[string]struct {
 		blobs []oci.Blob
+		roots []ocitest.Fixture
 		want  error
 	}{
-		"two roots":     {slices.Concat(f.Blobs, g.Blobs), oci.ErrInvalid},
-		"blobs only":    {f.Blobs[:2], oci.ErrInvalid},
-		"missing layer": {[]oci.Blob{f.Blobs[0], f.Blobs[2]}, oci.ErrNotFound},
-		"nothing":       {nil, nil},
+		"two roots":     {slices.Concat(f.Blobs, g.Blobs), []ocitest.Fixture{f, g}, oci.ErrInvalid},
+		"blobs only":    {f.Blobs[:2], nil, nil},
+		"not published": {f.Blobs, nil, nil},
+		"missing layer": {[]oci.Blob{f.Blobs[0], f.Blobs[2]}, []ocitest.Fixture{f}, oci.ErrNotFound},
+		"nothing":       {nil, nil, nil},
 	} {
 		path := made(t, ocitest.Image(6, 1, 10))
 		before := snapshot(t, filepath.Dir(path))
 		d := open(t, path, true)
 		push(t, d, ocitest.Fixture{Blobs: c.blobs})
+		for _, f := range c.roots {
+			publish(t, d, f)
+		}
 		wantErr(t, name, d.Commit(t.Context()), c.want)
 		if err := d.Abort(); err != nil {
 			t.Error(err)
@@ -193,7 +198,7 @@ func TestSparseIndexAndForeignLayers(t *testing.T) {
 		list    = index linux win
 	`)
 	f := w.Fixture("list")
-	var some ocitest.Fixture
+	some := ocitest.Fixture{Root: f.Root}
 	for _, b := range f.Blobs {
 		if d := b.Descriptor().Digest; d != w.Fixture("foreign").Root.Digest && d != w.Fixture("linux").Root.Digest {
 			some.Blobs = append(some.Blobs, b)

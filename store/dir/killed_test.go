@@ -37,6 +37,7 @@ func TestBad_098_Abort(t *testing.T) {
 		t.Error("something was changed or left")
 	}
 	push(t, d, f) // and it can be used again
+	publish(t, d, f)
 	commit(t, d)
 	wantImage(t, path, f)
 }
@@ -136,6 +137,7 @@ func TestBad_098_Killed(t *testing.T) {
 	if want := f.Layers()[1].Descriptor().Size - 2<<20; moved != want {
 		t.Errorf("%d bytes were moved again, want %d", moved, want)
 	}
+	publish(t, d, f)
 	commit(t, d)
 	wantImage(t, path, f)
 	wantAlone(t, path)
@@ -211,6 +213,9 @@ func TestTwoWriters(t *testing.T) {
 			d := open(t, path, true)
 			f := fixtures[i%2]
 			err := f.Push(t.Context(), d)
+			if err == nil {
+				err = d.Publish(t.Context(), f.Blob(f.Root.Digest))
+			}
 			if err == nil {
 				err = d.Commit(t.Context())
 			}

@@ -24,6 +24,7 @@ var _ interface {
 	oci.Ranger
 	oci.Publisher
 	oci.Rooter
+	oci.Admitter
 	oci.Committer
 	oci.Locator
 } = (*dir.Dir)(nil)
@@ -73,7 +74,15 @@ func save(t testing.TB, path string, f ocitest.Fixture) {
 	t.Helper()
 	d := open(t, path, true)
 	push(t, d, f)
+	publish(t, d, f)
 	commit(t, d)
+}
+
+func publish(t testing.TB, d *dir.Dir, f ocitest.Fixture) {
+	t.Helper()
+	if err := d.Publish(context.Background(), f.Blob(f.Root.Digest)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // made makes a directory with an image.

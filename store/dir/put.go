@@ -109,13 +109,19 @@ func (d *Dir) Tag(ctx context.Context, name string, _ oci.Descriptor) error {
 	return oci.Errorf(oci.ErrUnsupported, "%s cannot be called %s: an image in a directory has no name", d.path, oci.Quote(name))
 }
 
-// Publish implements oci.Publisher. The format has no names, so that it is Put.
+// Publish implements oci.Publisher: the manifest becomes the image. The format
+// has no names.
 func (d *Dir) Publish(ctx context.Context, manifest oci.Blob, names ...string) error {
 	if len(names) > 0 {
 		return d.Tag(ctx, names[0], manifest.Descriptor())
 	}
-	_, err := d.Put(ctx, manifest)
-	return err
+	if _, err := d.Put(ctx, manifest); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.roots[manifest.Descriptor().Digest] = true
+	return nil
 }
 
 // alone runs f while no other Put is at the file.
@@ -248,14 +254,26 @@ func (d *Dir) verified(ctx context.Context, desc oci.Descriptor) (name string, f
 }
 
 // usable reports whether the next image can be made of desc without fetching
-// it: its bytes are right, and those of an image's config and layers.
-func (d *Dir) usable(ctx context.Context, desc oci.Descriptor) (bool, error) {
-	if s := d.stagedNow(); s != nil && s.has(names(desc)[0]) {
+// it: its bytes are right, and those of all that is below it. seen is what was
+// found so.
+func (d *Dir) usable(ctx context.Context, desc oci.Descriptor, seen map[string]bool, depth int) (bool, error) {
+	key := names(desc)[0]
+	if seen[key] {
+		return true, nil
+	}
+	if depth > oci.MaxDepth || len(seen) > oci.MaxNodes {
+		return false, nil
+	}
+	if s := d.stagedNow(); s != nil && s.has(key) {
 		return true, nil
 	}
 	name, _, err := d.verified(ctx, desc)
-	if name == "" || err != nil || !oci.IsManifest(desc.MediaType) || oci.IsIndex(desc.MediaType) {
-		return name != "", err
+	if name == "" || err != nil {
+		return false, err
+	}
+	seen[key] = true
+	if !oci.IsManifest(desc.MediaType) {
+		return true, nil
 	}
 	m, err := d.load(ctx, desc)
 	if err != nil {
@@ -265,7 +283,7 @@ func (d *Dir) usable(ctx context.Context, desc oci.Descriptor) (bool, error) {
 		if oci.IsForeign(c) {
 			continue
 		}
-		if ok, err := d.usable(ctx, c); !ok || err != nil {
+		if ok, err := d.usable(ctx, c, seen, depth+1); !ok || err != nil {
 			return false, err
 		}
 	}

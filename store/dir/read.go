@@ -158,8 +158,12 @@ func sized(d oci.Descriptor) bool {
 //
 // With Options.Write what the directory holds is read and hashed once, because
 // the next image is made of it without being fetched again; wrong bytes are
-// ErrNotFound then, and so is an image whose config or layers are not whole.
+// ErrNotFound then, and so is an image or index that is not whole with all that
+// is below it. ErrUnsupported for all, if what was admitted is not one image.
 func (d *Dir) Stat(ctx context.Context, desc oci.Descriptor) (oci.Descriptor, error) {
+	if err := d.admissible(ctx); err != nil {
+		return oci.Descriptor{}, err
+	}
 	f, fi, err := d.find(ctx, desc)
 	if err != nil {
 		return oci.Descriptor{}, err
@@ -172,7 +176,7 @@ func (d *Dir) Stat(ctx context.Context, desc oci.Descriptor) (oci.Descriptor, er
 	if !d.write {
 		return desc, nil
 	}
-	if ok, err := d.usable(ctx, desc); err != nil || !ok {
+	if ok, err := d.usable(ctx, desc, map[string]bool{}, 0); err != nil || !ok {
 		if err == nil {
 			err = oci.Errorf(oci.ErrNotFound, "%s has no whole %s", d.path, desc.Digest)
 		}

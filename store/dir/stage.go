@@ -53,13 +53,6 @@ func (s *stage) add(name string) {
 	s.whole[name] = true
 }
 
-// empty reports whether nothing was put.
-func (s *stage) empty() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.whole) == 0
-}
-
 // partName is the hidden directory for an image: the same for every run.
 func partName(base string) string {
 	if len(base) > 200 { // names have at most 255 bytes

@@ -231,14 +231,28 @@ func (i *Image) Tag(ctx context.Context, name string, d oci.Descriptor) error {
 	if name != i.name {
 		return oci.Wrap("", i.place(), oci.Errorf(oci.ErrUnsupported, "it cannot be called %s at the same time", oci.Quote(name)))
 	}
-	_, err := i.Stat(ctx, d)
-	return err
+	if _, err := i.Stat(ctx, d); err != nil {
+		return err
+	}
+	staged, err := i.staged(ctx)
+	if err != nil {
+		return oci.Wrap("write", i.place(), err)
+	}
+	m, err := oci.Fetch(ctx, staged, d)
+	if err == nil {
+		err = staged.Publish(ctx, m.Blob())
+	}
+	return oci.Wrap("write", i.place(), err)
 }
 
 // Publish implements oci.Publisher.
 func (i *Image) Publish(ctx context.Context, manifest oci.Blob, names ...string) error {
-	if _, err := i.Put(ctx, manifest); err != nil {
-		return err
+	staged, err := i.staged(ctx)
+	if err == nil {
+		err = staged.Publish(ctx, manifest)
+	}
+	if err != nil {
+		return oci.Wrap("write", i.place(), err)
 	}
 	for _, name := range names {
 		if err := i.Tag(ctx, name, manifest.Descriptor()); err != nil {

@@ -168,6 +168,9 @@ func TestPlainLayersAreCalledPlain(t *testing.T) {
 	if err := (ocitest.Fixture{Blobs: append(f.Blobs[:len(f.Blobs)-1:len(f.Blobs)-1], wrong)}).Push(t.Context(), store); err != nil {
 		t.Fatal(err)
 	}
+	if err := store.Publish(t.Context(), wrong); err != nil {
+		t.Fatal(err)
+	}
 	if err := store.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -264,6 +267,9 @@ func TestToolFails(t *testing.T) {
 		var err error
 		if write {
 			if err = f.Push(t.Context(), i); err == nil {
+				err = oci.Publish(t.Context(), i, f.Blobs[len(f.Blobs)-1])
+			}
+			if err == nil {
 				err = i.Commit(t.Context())
 			}
 		} else {

@@ -27,7 +27,7 @@ type FileInfo struct {
 	Device  string     `json:"device,omitempty"`
 	ModTime time.Time  `json:"mtime"`
 	Link    string     `json:"link"`             // target of a symlink, as it is written
-	Layer   int        `json:"layer"`            // that it is from, 0 the lowest
+	Layer   int        `json:"layer"`            // that it is from, 1 the lowest
 	Digest  oci.Digest `json:"digest,omitempty"` // of a file, if a table of contents tells it
 }
 
@@ -93,7 +93,7 @@ var fileTypes = map[layer.Kind]struct {
 func fileInfo(files *image.Files, p string, n *layer.Node) FileInfo {
 	kind, h := fileTypes[n.Kind], n.Header
 	f := FileInfo{Path: "/" + p, Type: kind.name, Mode: modeString(kind.sign, h.Mode), UID: h.Uid, GID: h.Gid, Size: n.Size,
-		ModTime: h.ModTime.UTC().Truncate(time.Second), Link: n.Link, Layer: n.Layer, Digest: files.Digest(n)}
+		ModTime: h.ModTime.UTC().Truncate(time.Second), Link: n.Link, Layer: n.Layer + 1, Digest: files.Digest(n)}
 	if n.Kind == layer.Char || n.Kind == layer.Block {
 		f.Device = fmt.Sprintf("%d,%d", h.Devmajor, h.Devminor)
 	}

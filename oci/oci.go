@@ -194,6 +194,12 @@ type Resumer interface {
 	Left(ctx context.Context, d Descriptor) int64
 }
 
+// A Replacer is a store in which what is published without a name takes the
+// place of what has none: Replaced tells what d would push out, if anything.
+type Replacer interface {
+	Replaced(ctx context.Context, d Descriptor) (old Descriptor, ok bool)
+}
+
 // A Locator tells where a store is: stores of equal host share what they
 // know and can mount from one another, repository is the name within it.
 type Locator interface {

@@ -82,6 +82,11 @@ func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
 		}
 		r.publish = !rooted
 	}
+	if w, ok := oci.As[oci.Replacer](j.To); ok && j.Tag == "" {
+		if old, ok := w.Replaced(ctx, r.desc); ok {
+			r.image.Notes = append(r.image.Notes, "the image without a name there, "+string(old.Digest)+", gives way to it")
+		}
+	}
 	if have.Digest == r.image.Digest {
 		r.image.Unchanged, r.skip = true, unchanged
 	} else if l.o.NoClobber && have.Digest != "" {

@@ -50,7 +50,6 @@ the lowest.`,
 		w := bufio.NewWriter(a.Out)
 		for f, err := range a.client.Files(c.Context(), list[0], side, platform.p, path, o) {
 			if err == nil {
-				f.Layer++ // the library counts from 0, all commands from 1
 				err = printFile(w, f, format, layers)
 			}
 			if err != nil {

@@ -221,3 +221,19 @@ func (a *Archive) Rooted(ctx context.Context, d oci.Descriptor) (bool, error) {
 	_, list, err := a.view(ctx)
 	return err == nil && slices.ContainsFunc(list, func(e *entry) bool { return e.image == nil && e.d.Digest == d.Digest }), oci.Wrap("", a.place, err)
 }
+
+// Replaced implements oci.Replacer: the only image without a name.
+func (a *Archive) Replaced(ctx context.Context, d oci.Descriptor) (old oci.Descriptor, ok bool) {
+	c, list, err := a.view(ctx)
+	if err != nil {
+		return old, false
+	}
+	unnamed := 0
+	for _, e := range list {
+		if e.name == "" && !a.isReferrer(ctx, c, e) {
+			old = e.d
+			unnamed++
+		}
+	}
+	return old, unnamed == 1 && old.Digest != "" && old.Digest != d.Digest
+}

@@ -201,7 +201,7 @@ func (s *search) confirm(ctx context.Context, c *scan, n *layer.Node) error {
 		return err
 	}
 	if _, m, err := tree.Follow(s.asked); err != nil || m.Layer != n.Layer || m.Index != n.Index {
-		return oci.Errorf(oci.ErrUnsupported, "layer %d has it twice; what was read is not the last of it", n.Layer)
+		return oci.Errorf(oci.ErrUnsupported, "layer %d has it twice; what was read is not the last of it", n.Layer+1)
 	}
 	return nil
 }

@@ -137,7 +137,7 @@ func (p *planner) graph(image int, r *root, before []*task) *task {
 func (p *planner) manifest(image int, r *root, m *oci.Manifest, tag string) *task {
 	s := r.spot(m.Descriptor)
 	old := p.tasks[s]
-	bare := tag == "" && m == r.tree.Root() // it shall stay without a name
+	bare := tag == "" && m == r.tree.Root()          // it shall stay without a name
 	if old != nil && (tag == "" || tag == old.tag) { // another image brings it
 		old.share(r.image)
 		old.publish = old.publish || bare

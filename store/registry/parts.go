@@ -60,7 +60,17 @@ type meter struct {
 }
 
 // parallel reports whether n bytes may be worth several requests.
-func (g *Registry) parallel(n int64) bool { return n >= g.sizes.least && !g.noParts.Load() }
+// Bytes that go on into an upload, which is one connection, are worth less.
+func (g *Registry) parallel(ctx context.Context, n int64) bool {
+	least := g.sizes.least
+	if ctx.Value(onward{}) != nil {
+		least *= 8
+	}
+	return n >= least && !g.noParts.Load()
+}
+
+// onward marks the context of reading what is being uploaded.
+type onward struct{}
 
 // open begins with all of the bytes, or with few if they may turn out to come
 // slowly.

@@ -38,7 +38,7 @@ func (r *Repo) putBlob(ctx context.Context, b oci.Blob, from []string, f fact) (
 	d := b.Descriptor()
 	s := r.saved(d)
 	defer s.release()
-	reading, cancel := context.WithCancel(ctx)
+	reading, cancel := context.WithCancel(context.WithValue(ctx, onward{}, true))
 	c := &cursor{ctx: reading, b: b}
 	defer c.close()
 	defer cancel()

@@ -275,7 +275,7 @@ func (r *Repo) OpenRange(ctx context.Context, d oci.Descriptor, offset, length i
 
 // download begins a download: as one, or in parts if it is large.
 func (r *Repo) download(b *download) (io.ReadCloser, error) {
-	if r.g.parallel(b.end - b.off) {
+	if r.g.parallel(b.ctx, b.end-b.off) {
 		p := &parts{ctx: b.ctx, r: r, d: b.d, pos: b.off, end: b.end, partial: b.partial}
 		if err := p.open(); err != nil {
 			return nil, err

@@ -117,6 +117,7 @@ type found struct {
 // not get worse.
 func (r *reach) walk(ctx context.Context, d oci.Descriptor, must, whole bool, depth int) error {
 	manifest := oci.IsManifest(d.MediaType) || d.MediaType == ""
+	r.unclear = r.unclear || depth == 0 && !manifest // an entry may lead on, whatever it calls itself
 	seen := r.seen[d.Digest]
 	if seen && (!manifest || r.parsed[d.Digest]) { // a layer of one image can be the manifest of another
 		return nil

@@ -28,8 +28,8 @@ func PullPairs(images []string, path, format string) ([]Pair, error) {
 	if scheme == ref.Dir && len(images) > 1 {
 		return nil, oci.Errorf(oci.ErrInvalid, "dir: holds one image, not %d", len(images))
 	}
-	if path != "-" && strings.ContainsRune(path[len(filepath.VolumeName(path)):], ':') && scheme != ref.Dir {
-		return nil, oci.Errorf(oci.ErrInvalid, "path %s: a colon in it could not be told from a name", oci.Quote(path))
+	if err := noColon(path); err != nil && scheme != ref.Dir {
+		return nil, err
 	}
 	out := make([]Pair, len(images))
 	for i, name := range images {
@@ -58,8 +58,8 @@ func Local(path string) (string, error) {
 	if path == "-" { // looking at it would be reading it
 		return ref.DockerArchive + ":-", nil
 	}
-	if strings.ContainsRune(path[len(filepath.VolumeName(path)):], ':') {
-		return "", oci.Errorf(oci.ErrInvalid, "path %s: a colon in it could not be told from a name", oci.Quote(path))
+	if err := noColon(path); err != nil {
+		return "", err
 	}
 	fi, err := os.Stat(path)
 	if err != nil {
@@ -83,6 +83,14 @@ func Local(path string) (string, error) {
 		return "", oci.Errorf(oci.ErrInvalid, "%s is neither an OCI layout nor a directory of skopeo's", oci.Quote(path))
 	}
 	return r.String(), nil
+}
+
+// noColon refuses a path that would be read as a path and a name.
+func noColon(path string) error {
+	if strings.ContainsRune(path[len(filepath.VolumeName(path)):], ':') {
+		return oci.Errorf(oci.ErrInvalid, "path %s: a colon in it could not be told from a name", oci.Quote(path))
+	}
+	return nil
 }
 
 func exists(dir, name string) bool {

@@ -13,6 +13,10 @@ import (
 	"github.com/dray-tools/dray/oci"
 )
 
+// ErrNotRemembered is why a conversion without work fails: a layer has never
+// been packed like that before.
+var ErrNotRemembered = errors.New("the result is not known before")
+
 // ConvertOptions say what becomes of images. The zero value changes nothing.
 type ConvertOptions struct {
 	// Packing is how the layers shall be packed; nil: as they are. A layer that

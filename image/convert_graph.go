@@ -127,7 +127,7 @@ func (r *conversionRun) layers(ctx context.Context, all []*oci.Manifest) error {
 		}
 	}
 	if r.c.o.NoWork && len(todo) > 0 {
-		return oci.Errorf(oci.ErrUnsupported, "%d layers with %d bytes would have to be read and packed to know the result", len(todo), bytes)
+		return oci.Errorf(oci.ErrUnsupported, "%w: %d layers with %d bytes would have to be read and packed", ErrNotRemembered, len(todo), bytes)
 	}
 	if err := oci.Parallel(ctx, len(todo), func(ctx context.Context, i int) error { return r.c.resolve(ctx, todo[i]) }); err != nil {
 		return err

@@ -75,16 +75,9 @@ func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
 	if j.Want != "" && j.Want != r.image.Digest {
 		return r, oci.Errorf(oci.ErrInvalid, "it is %s, the destination asks for %s", r.image.Digest, j.Want)
 	}
-	if keeper, ok := oci.As[oci.Rooter](j.To); ok && j.Tag == "" {
-		rooted, err := keeper.Rooted(ctx, r.desc)
-		if err != nil {
+	if j.Tag == "" {
+		if err := r.nameless(ctx); err != nil {
 			return r, err
-		}
-		r.publish = !rooted
-	}
-	if w, ok := oci.As[oci.Replacer](j.To); ok && j.Tag == "" {
-		if old, ok := w.Replaced(ctx, r.desc); ok {
-			r.image.Notes = append(r.image.Notes, "the image without a name there, "+string(old.Digest)+", gives way to it")
 		}
 	}
 	if have.Digest == r.image.Digest {
@@ -97,6 +90,23 @@ func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
 		err = l.referrers(ctx, r)
 	}
 	return r, err
+}
+
+// nameless finds out what it means at the destination to have no name.
+func (r *root) nameless(ctx context.Context) error {
+	if keeper, ok := oci.As[oci.Rooter](r.job.To); ok {
+		rooted, err := keeper.Rooted(ctx, r.desc)
+		if err != nil {
+			return err
+		}
+		r.publish = !rooted
+	}
+	if w, ok := oci.As[oci.Replacer](r.job.To); ok {
+		if old, ok := w.Replaced(ctx, r.desc); ok {
+			r.image.Notes = append(r.image.Notes, "the image without a name there, "+string(old.Digest)+", gives way to it")
+		}
+	}
+	return nil
 }
 
 // dropForeign takes layers out of what is moved that are kept by reference.

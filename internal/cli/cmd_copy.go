@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dray-tools/dray"
+	"github.com/dray-tools/dray/image"
 	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/ref"
 	"github.com/dray-tools/dray/transfer"
@@ -92,6 +93,9 @@ func (a *app) copyPairs(c *cobra.Command, pairs []dray.Pair, o *copyFlags) error
 	if o.Jobs < 0 {
 		return usage(c, fmt.Errorf("--jobs %d: want 1 or more", o.Jobs))
 	}
+	if err := a.checkStdout(pairs, o.format); err != nil && !o.dryRun {
+		return usage(c, err)
+	}
 	o.NoWork = o.dryRun
 	tell, packed := a.showPacking()
 	defer packed()
@@ -100,7 +104,7 @@ func (a *app) copyPairs(c *cobra.Command, pairs []dray.Pair, o *copyFlags) error
 	defer show.finish(nil)
 	plan, err := a.client.Plan(ctx, pairs, o.CopyOptions)
 	packed()
-	if errors.Is(err, oci.ErrUnsupported) && o.dryRun && (o.Packing != nil || strings.Contains(err.Error(), "packed")) {
+	if errors.Is(err, image.ErrNotRemembered) {
 		err = hinted{err, "without --dry-run they are, and what comes of them is remembered"}
 	}
 	if err != nil {
@@ -108,9 +112,6 @@ func (a *app) copyPairs(c *cobra.Command, pairs []dray.Pair, o *copyFlags) error
 	}
 	if o.dryRun {
 		return a.printPlan(plan, o.format)
-	}
-	if err := a.checkStdout(pairs, o.format); err != nil {
-		return usage(c, err)
 	}
 	if !o.format.text() { // a template that does not fit shows before anything is done
 		if err := o.format.print(io.Discard, outcome(plan, nil)); err != nil {

@@ -24,15 +24,15 @@ func (a *app) showPacking() (tell func(oci.Descriptor, int), finish func()) {
 			}
 		}, func() {}
 	}
+	b := &bars{p: mpb.New(mpb.WithOutput(f), mpb.WithWidth(30), mpb.WithRefreshRate(120*time.Millisecond))}
+	a.bars = b
 	var mu sync.Mutex
-	var b *bars // made when there is something to show
-	each := map[oci.Digest]*mpb.Bar{}
+	each := map[oci.Digest]*mpb.Bar{} // nil when a plan is there: the bars of the transfer take over
 	tell = func(d oci.Descriptor, n int) {
 		mu.Lock()
 		defer mu.Unlock()
-		if b == nil {
-			b = &bars{p: mpb.New(mpb.WithOutput(f), mpb.WithWidth(30), mpb.WithRefreshRate(120*time.Millisecond))}
-			a.bars = b
+		if each == nil {
+			return
 		}
 		if each[d.Digest] == nil {
 			name := "pack " + short(string(d.Digest))[7:]
@@ -43,14 +43,13 @@ func (a *app) showPacking() (tell func(oci.Descriptor, int), finish func()) {
 	return tell, func() {
 		mu.Lock()
 		defer mu.Unlock()
-		if b == nil {
+		if each == nil {
 			return
 		}
-		a.bars = nil
 		for _, bar := range each {
 			bar.Abort(true)
 		}
+		each, a.bars = nil, nil
 		b.p.Wait()
-		b = nil
 	}
 }

@@ -7,10 +7,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"runtime"
 	"strings"
-	"syscall"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -78,7 +77,7 @@ func (d *Dir) commit(ctx context.Context, s *stage) error {
 	if err := c.clean(); err != nil {
 		return err
 	}
-	if err := syncDir(s.root, s.in("")); err != nil {
+	if err := disk.SyncDir(s.root, s.in("")); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -87,7 +86,7 @@ func (d *Dir) commit(ctx context.Context, s *stage) error {
 	if err := s.swap(); err != nil {
 		return err
 	}
-	return syncDir(s.root, ".")
+	return disk.SyncDir(s.root, ".")
 }
 
 // A commit gathers what the next image consists of.
@@ -216,7 +215,7 @@ func (c *commit) old(root oci.Digest) error {
 const maxSignature = 4 << 20
 
 func (c *commit) keep(dir *os.Root, name string) error {
-	raw, err := readFile(dir, name, maxSignature)
+	raw, err := disk.ReadFile(dir, name, maxSignature)
 	if err != nil {
 		return err
 	}
@@ -250,23 +249,6 @@ func (s *stage) swap() error {
 	}
 	if err = s.root.Rename(from, s.base); err != nil {
 		return errors.Join(err, s.root.Rename(old, s.base))
-	}
-	return nil
-}
-
-// syncDir makes the names in a directory durable. Where a directory cannot be
-// synced (Windows, some network file systems) there is nothing to do.
-func syncDir(root *os.Root, name string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	f, err := root.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return err
 	}
 	return nil
 }

@@ -3,15 +3,13 @@
 package dir
 
 import (
-	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"regexp"
 	"strings"
-	"sync"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -58,7 +56,7 @@ func readable(root *os.Root) error {
 	if err := checkVersion(root); err != nil {
 		return err
 	}
-	if _, err := statRegular(root, manifestFile); errors.Is(err, fs.ErrNotExist) {
+	if _, err := disk.StatRegular(root, manifestFile); errors.Is(err, fs.ErrNotExist) {
 		return oci.Errorf(oci.ErrInvalid, "not an image in a directory: the file %s is missing", manifestFile)
 	} else if err != nil {
 		return err
@@ -68,7 +66,7 @@ func readable(root *os.Root) error {
 
 // checkVersion accepts a missing version, as skopeo does.
 func checkVersion(root *os.Root) error {
-	raw, err := readFile(root, versionFile, 1<<10)
+	raw, err := disk.ReadFile(root, versionFile, 1<<10)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -103,81 +101,7 @@ func replaceable(root *os.Root) error {
 	return checkVersion(root)
 }
 
-// openRegular opens a file that is a file: no link, directory, device or pipe
-// (which could block). Those are ErrCorrupt.
-func openRegular(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
-	if _, err := statRegular(root, name); err != nil {
-		return nil, nil, err
-	}
-	f, err := root.Open(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = oci.Errorf(oci.ErrCorrupt, "%s is not a regular file", name)
-	}
-	if err != nil {
-		f.Close()
-		return nil, nil, err
-	}
-	return f, fi, nil
-}
-
-func statRegular(root *os.Root, name string) (fs.FileInfo, error) {
-	fi, err := root.Lstat(name)
-	if err == nil && !fi.Mode().IsRegular() {
-		err = oci.Errorf(oci.ErrCorrupt, "%s is not a regular file but %s", name, fi.Mode().Type())
-	}
-	return fi, err
-}
-
-// readFile reads a regular file of at most limit bytes, ErrInvalid beyond.
-func readFile(root *os.Root, name string, limit int64) ([]byte, error) {
-	f, _, err := openRegular(root, name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = oci.Errorf(oci.ErrInvalid, "%s has more than %d bytes", name, limit)
-	}
-	return b, err
-}
-
 // sameFile reports whether a file is as it was.
 func sameFile(a, b fs.FileInfo) bool {
 	return a != nil && os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
-
-var buffers = sync.Pool{New: func() any { return new([1 << 20]byte) }}
-
-// copyTo copies with one large buffer, until the context ends. A failed write
-// is a writeError.
-func copyTo(ctx context.Context, w io.Writer, r io.Reader) (n int64, err error) {
-	buf := buffers.Get().(*[1 << 20]byte)
-	defer buffers.Put(buf)
-	for {
-		if err := ctx.Err(); err != nil {
-			return n, err
-		}
-		m, err := r.Read(buf[:])
-		n += int64(m)
-		if _, werr := w.Write(buf[:m]); werr != nil {
-			return n, &writeError{werr}
-		}
-		if err == io.EOF {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-	}
-}
-
-// A writeError is one of the file system that is written to, not of the source.
-type writeError struct{ err error }
-
-func (e *writeError) Error() string { return e.err.Error() }
-func (e *writeError) Unwrap() error { return e.err }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -173,14 +174,14 @@ func (d *Dir) have(ctx context.Context, s *stage, desc oci.Descriptor) (bool, er
 // leftover reports whether a killed run has left the whole file. Anything else
 // of that name is removed.
 func (s *stage) leftover(ctx context.Context, name string, desc oci.Descriptor) (bool, error) {
-	f, fi, err := openRegular(s.root, s.in(name))
+	f, fi, err := disk.OpenRegular(s.root, s.in(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err == nil {
 		defer f.Close()
 		if fi.Size() == desc.Size {
-			_, err = copyTo(ctx, io.Discard, oci.Verify(f, desc))
+			_, err = disk.Copy(ctx, io.Discard, oci.Verify(f, desc))
 			if err == nil {
 				return true, f.Sync()
 			}
@@ -241,7 +242,7 @@ func (d *Dir) verified(ctx context.Context, desc oci.Descriptor) (name string, f
 	if known {
 		return name, fi, nil
 	}
-	if _, err := copyTo(ctx, io.Discard, oci.Verify(f, desc)); err != nil {
+	if _, err := disk.Copy(ctx, io.Discard, oci.Verify(f, desc)); err != nil {
 		if errors.Is(err, oci.ErrCorrupt) {
 			err = nil
 		}
@@ -313,7 +314,7 @@ func (s *stage) fetch(ctx context.Context, b oci.Blob, name string) error {
 		return err
 	}
 	err = fill(ctx, f, b)
-	var w *writeError
+	var w *disk.WriteError
 	keep := err != nil && b.Descriptor().Size >= resumable && !errors.Is(err, oci.ErrCorrupt) && !errors.As(err, &w)
 	if err == nil {
 		err = f.Sync()
@@ -340,7 +341,7 @@ func fill(ctx context.Context, f *os.File, b oci.Blob) error {
 		return err
 	}
 	if err = f.Truncate(0); err != nil { // there is nothing to go on with, or it was bad
-		return &writeError{err}
+		return &disk.WriteError{Err: err}
 	}
 	if _, err = f.Seek(0, io.SeekStart); err != nil {
 		return err
@@ -350,7 +351,7 @@ func fill(ctx context.Context, f *os.File, b oci.Blob) error {
 		return err
 	}
 	defer r.Close()
-	_, err = copyTo(ctx, f, oci.Verify(r, b.Descriptor()))
+	_, err = disk.Copy(ctx, f, oci.Verify(r, b.Descriptor()))
 	return err
 }
 
@@ -368,7 +369,7 @@ func resume(ctx context.Context, f *os.File, b oci.Blob) (bool, error) {
 		return false, nil
 	}
 	h := d.Digest.Algorithm().Hash()
-	if _, err := copyTo(ctx, h, f); err != nil {
+	if _, err := disk.Copy(ctx, h, f); err != nil {
 		return true, err
 	}
 	r, err := rb.OpenRange(ctx, have, -1)
@@ -379,7 +380,7 @@ func resume(ctx context.Context, f *os.File, b oci.Blob) (bool, error) {
 		return true, err
 	}
 	defer r.Close()
-	n, err := copyTo(ctx, io.MultiWriter(f, h), io.LimitReader(r, d.Size-have+1))
+	n, err := disk.Copy(ctx, io.MultiWriter(f, h), io.LimitReader(r, d.Size-have+1))
 	if err != nil {
 		return true, err
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -29,14 +30,14 @@ type cachedRoot struct {
 func (d *Dir) rootOf(root *os.Root) (*oci.Manifest, error) {
 	d.top.mu.Lock()
 	defer d.top.mu.Unlock()
-	fi, err := statRegular(root, manifestFile)
+	fi, err := disk.StatRegular(root, manifestFile)
 	if err != nil {
 		return nil, err
 	}
 	if sameFile(d.top.fi, fi) {
 		return d.top.m, nil
 	}
-	raw, err := readFile(root, manifestFile, oci.MaxManifest)
+	raw, err := disk.ReadFile(root, manifestFile, oci.MaxManifest)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +115,7 @@ func (d *Dir) find(ctx context.Context, desc oci.Descriptor) (*os.File, fs.FileI
 		return nil, nil, err
 	}
 	if s := d.stagedNow(); s != nil && s.has(names(desc)[0]) {
-		return openRegular(s.root, s.in(names(desc)[0]))
+		return disk.OpenRegular(s.root, s.in(names(desc)[0]))
 	}
 	root, err := d.open(ctx)
 	if err != nil {
@@ -132,7 +133,7 @@ func (d *Dir) find(ctx context.Context, desc oci.Descriptor) (*os.File, fs.FileI
 // none.
 func (d *Dir) findIn(root *os.Root, desc oci.Descriptor) (f *os.File, fi fs.FileInfo, err error) {
 	for _, name := range names(desc) {
-		f, fi, err = openRegular(root, name)
+		f, fi, err = disk.OpenRegular(root, name)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return f, fi, err
 		}
@@ -144,7 +145,7 @@ func (d *Dir) findIn(root *os.Root, desc oci.Descriptor) (f *os.File, fi fs.File
 	if merr != nil || m.Descriptor.Digest != desc.Digest && desc.Digest.Algorithm().FromBytes(m.Raw) != desc.Digest {
 		return nil, nil, err
 	}
-	return openRegular(root, manifestFile)
+	return disk.OpenRegular(root, manifestFile)
 }
 
 // sized reports whether the descriptor tells a size: zero is one only for the

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -46,7 +47,7 @@ func (l *Dir) Stat(ctx context.Context, d oci.Descriptor) (oci.Descriptor, error
 }
 
 func (l *Dir) stat(root *os.Root, d oci.Descriptor) (oci.Descriptor, error) {
-	fi, err := statRegular(root, blobPath(d.Digest))
+	fi, err := disk.StatRegular(root, blobPath(d.Digest))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return oci.Descriptor{}, oci.Errorf(oci.ErrNotFound, "%s has no blob %s", l.place, d.Digest)
@@ -91,7 +92,7 @@ func (l *Dir) open(ctx context.Context, d oci.Descriptor) (*os.File, int64, erro
 		return nil, 0, err
 	}
 	defer root.Close()
-	f, fi, err := openRegular(root, blobPath(d.Digest))
+	f, fi, err := disk.OpenRegular(root, blobPath(d.Digest))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, 0, oci.Errorf(oci.ErrNotFound, "%s has no blob %s", l.place, d.Digest)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -29,7 +30,7 @@ type indexCache struct {
 func (l *Dir) index(root *os.Root) (*index, error) {
 	l.cache.mu.Lock()
 	defer l.cache.mu.Unlock()
-	fi, err := statRegular(root, indexFile)
+	fi, err := disk.StatRegular(root, indexFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = oci.Errorf(oci.ErrCorrupt, "the layout has no file %s", indexFile)
 	}
@@ -40,7 +41,7 @@ func (l *Dir) index(root *os.Root) (*index, error) {
 		return l.cache.x, nil
 	}
 	l.cache.fi = nil
-	raw, err := readFile(root, indexFile, maxIndex)
+	raw, err := disk.ReadFile(root, indexFile, maxIndex)
 	if err != nil {
 		return nil, oci.Wrap("", l.place.String(), err)
 	}
@@ -157,7 +158,7 @@ func (l *Dir) save(root *os.Root, x *index) error {
 		return oci.Errorf(oci.ErrInvalid, "%s would have %d bytes, more than %d", indexFile, len(raw), maxIndex)
 	}
 	for _, alg := range algorithms {
-		if err := syncDir(root, blobsDir+"/"+alg); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := disk.SyncDir(root, blobsDir+"/"+alg); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return oci.Wrap("sync", l.place.String(), err)
 		}
 	}

@@ -10,12 +10,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -69,7 +68,7 @@ func writeFile(root *os.Root, name string, content []byte) error {
 		root.Remove(temp)
 		return err
 	}
-	return syncDir(root, ".")
+	return disk.SyncDir(root, ".")
 }
 
 // finish syncs and closes a written file and returns the first error.
@@ -81,21 +80,4 @@ func finish(f *os.File, err error) error {
 		err = closed
 	}
 	return err
-}
-
-// syncDir makes the names in a directory durable. Where a directory cannot be
-// synced (Windows, some network file systems) there is nothing to do.
-func syncDir(root *os.Root, name string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := root.Open(name)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	return nil
 }

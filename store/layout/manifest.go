@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -254,7 +255,7 @@ func (x *index) find(is func(*entry) bool) int {
 
 // manifest reads and parses a manifest of the layout.
 func (l *Dir) manifest(root *os.Root, d oci.Descriptor) (*oci.Manifest, error) {
-	f, fi, err := openRegular(root, blobPath(d.Digest))
+	f, fi, err := disk.OpenRegular(root, blobPath(d.Digest))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, oci.Errorf(oci.ErrNotFound, "%s has no manifest %s", l.place, d.Digest)
 	}

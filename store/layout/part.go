@@ -15,6 +15,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -130,7 +131,7 @@ func (p *part) fill(ctx context.Context, b oci.Blob) error {
 			err = receive(ctx, p.f, b)
 		}
 	}
-	var w *writeError
+	var w *disk.WriteError
 	if errors.Is(err, oci.ErrCorrupt) || errors.As(err, &w) {
 		p.root.Remove(p.name)
 	}
@@ -151,7 +152,7 @@ func (p *part) resume(ctx context.Context, b oci.Blob) (bool, error) {
 		return false, p.f.Truncate(0)
 	}
 	h := d.Digest.Algorithm().Hash()
-	if _, err := copyTo(ctx, h, p.f); err != nil {
+	if _, err := disk.Copy(ctx, h, p.f); err != nil {
 		return false, err
 	}
 	if have < d.Size {
@@ -163,7 +164,7 @@ func (p *part) resume(ctx context.Context, b oci.Blob) (bool, error) {
 			return true, err
 		}
 		defer rc.Close()
-		n, err := copyTo(ctx, io.MultiWriter(p.f, h), io.LimitReader(rc, d.Size-have+1))
+		n, err := disk.Copy(ctx, io.MultiWriter(p.f, h), io.LimitReader(rc, d.Size-have+1))
 		if err != nil {
 			return true, err
 		}

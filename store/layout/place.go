@@ -5,12 +5,12 @@ package layout
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -87,7 +87,7 @@ func (p place) creatable() error {
 	for _, e := range entries {
 		ours := e.Name() == lockFile || e.Name() == ingestDir || p.rel != "" && e.IsDir() && e.Name() != blobsDir
 		if e.Name() == indexFile { // made by one that was killed before it was done
-			b, err := readFile(root, indexFile, int64(len(emptyIndex)))
+			b, err := disk.ReadFile(root, indexFile, int64(len(emptyIndex)))
 			ours = err == nil && string(b) == emptyIndex
 		}
 		if _, err := root.Lstat(layoutFile); err == nil { // made while we looked
@@ -103,12 +103,12 @@ func (p place) creatable() error {
 // checkLayoutFile checks the version of a layout. ErrNotFound if there is none
 // but one could be made, ErrInvalid if something else is there.
 func checkLayoutFile(root *os.Root) error {
-	raw, err := readFile(root, layoutFile, 64<<10)
+	raw, err := disk.ReadFile(root, layoutFile, 64<<10)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := missingLayoutFile(root); err != nil {
 			return err
 		}
-		raw, err = readFile(root, layoutFile, 64<<10)
+		raw, err = disk.ReadFile(root, layoutFile, 64<<10)
 	}
 	if err != nil {
 		return err
@@ -139,53 +139,4 @@ func missingLayoutFile(root *os.Root) error {
 		return oci.Errorf(oci.ErrInvalid, "not a layout: %s is there, but not the file %s", blobsDir, layoutFile)
 	}
 	return oci.Errorf(oci.ErrNotFound, "no layout: the file %s is missing", layoutFile)
-}
-
-// openRegular opens a file that is a file: no link, directory, device or pipe
-// (which could block). Those are ErrCorrupt.
-func openRegular(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
-	if _, err := statRegular(root, name); err != nil {
-		return nil, nil, err
-	}
-	f, err := root.Open(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	now, err := f.Stat()
-	if err == nil && !now.Mode().IsRegular() {
-		err = oci.Errorf(oci.ErrCorrupt, "%s is not a regular file", name)
-	}
-	if err != nil {
-		f.Close()
-		return nil, nil, err
-	}
-	return f, now, nil
-}
-
-func statRegular(root *os.Root, name string) (fs.FileInfo, error) {
-	fi, err := root.Lstat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, oci.Errorf(oci.ErrCorrupt, "%s is not a regular file but %s", name, fi.Mode().Type())
-	}
-	return fi, nil
-}
-
-// readFile reads a regular file of at most limit bytes, ErrInvalid beyond.
-func readFile(root *os.Root, name string, limit int64) ([]byte, error) {
-	f, fi, err := openRegular(root, name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if fi.Size() > limit {
-		return nil, oci.Errorf(oci.ErrInvalid, "%s has %d bytes, more than %d", name, fi.Size(), limit)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = oci.Errorf(oci.ErrInvalid, "%s has more than %d bytes", name, limit)
-	}
-	return b, err
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -62,7 +63,7 @@ func (l *Dir) Put(ctx context.Context, b oci.Blob, from ...string) (oci.How, err
 
 // have reports whether the blob is there and good.
 func (l *Dir) have(ctx context.Context, root *os.Root, d oci.Descriptor) (bool, error) {
-	fi, err := statRegular(root, blobPath(d.Digest))
+	fi, err := disk.StatRegular(root, blobPath(d.Digest))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -76,12 +77,12 @@ func (l *Dir) have(ctx context.Context, root *os.Root, d oci.Descriptor) (bool, 
 	if err != nil || was || l.o.TrustExisting {
 		return err == nil, err
 	}
-	f, _, err := openRegular(root, blobPath(d.Digest))
+	f, _, err := disk.OpenRegular(root, blobPath(d.Digest))
 	if err != nil {
 		return false, ignore(err, fs.ErrNotExist)
 	}
 	defer f.Close()
-	if _, err := copyTo(ctx, io.Discard, oci.Verify(f, d)); err != nil {
+	if _, err := disk.Copy(ctx, io.Discard, oci.Verify(f, d)); err != nil {
 		return false, ignore(err, oci.ErrCorrupt)
 	}
 	l.known.add(d.Digest, fi)
@@ -131,7 +132,7 @@ func receive(ctx context.Context, w io.Writer, b oci.Blob) error {
 		return err
 	}
 	defer rc.Close()
-	_, err = copyTo(ctx, w, oci.Verify(rc, b.Descriptor()))
+	_, err = disk.Copy(ctx, w, oci.Verify(rc, b.Descriptor()))
 	return err
 }
 
@@ -163,15 +164,9 @@ func settle(root *os.Root, name string, d oci.Digest) error {
 		return err
 	}
 	for _, dir := range []string{blobsDir, "."} {
-		if err := syncDir(root, dir); err != nil {
+		if err := disk.SyncDir(root, dir); err != nil {
 			return err
 		}
 	}
 	return root.Rename(name, blobPath(d))
 }
-
-// A writeError is one of the layout's file system, not of the source.
-type writeError struct{ err error }
-
-func (e *writeError) Error() string { return e.err.Error() }
-func (e *writeError) Unwrap() error { return e.err }

@@ -2,7 +2,7 @@
 
 //go:build !linux
 
-package layout
+package disk
 
 import "io"
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package layout
+// Package disk has what stores on disk share: files that are only files, and
+// copies that end with the context.
+package disk
 
 import (
 	"context"
@@ -13,11 +15,11 @@ const streamBuffer = 1 << 20 // bytes; a stream has two
 
 var buffers = sync.Pool{New: func() any { return new([streamBuffer]byte) }}
 
-// copyTo copies until the end of r, or until the context ends. It writes in
+// Copy copies until the end of r, or until the context ends. It writes in
 // another goroutine than it reads, because reading is hashing too; both have
-// ended when it returns. A failed write is a writeError. After a failed read,
+// ended when it returns. A failed write is a WriteError. After a failed read,
 // all that was read before has been written.
-func copyTo(ctx context.Context, w io.Writer, r io.Reader) (n int64, err error) {
+func Copy(ctx context.Context, w io.Writer, r io.Reader) (n int64, err error) {
 	s := stream{w: w, full: make(chan filled, 1), free: make(chan *[streamBuffer]byte, 2)}
 	s.free <- buffers.Get().(*[streamBuffer]byte)
 	s.free <- buffers.Get().(*[streamBuffer]byte)
@@ -38,14 +40,14 @@ func copyTo(ctx context.Context, w io.Writer, r io.Reader) (n int64, err error) 
 	buffers.Put(<-s.free)
 	switch {
 	case s.err != nil:
-		return n, &writeError{s.err}
+		return n, &WriteError{Err: s.err}
 	case err == io.EOF:
 		return n, nil
 	}
 	return n, err
 }
 
-// A stream is the writing half of copyTo.
+// A stream is the writing half of Copy.
 type stream struct {
 	w      io.Writer
 	full   chan filled
@@ -80,3 +82,11 @@ func fill(r io.Reader, p []byte) (n int, err error) {
 	}
 	return n, err
 }
+
+// A WriteError is one of the file system that is written to, not of the source.
+type WriteError struct{ Err error }
+
+func (e *WriteError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *WriteError) Unwrap() error { return e.Err }

@@ -5,7 +5,7 @@ package dray
 import (
 	"fmt"
 
-	"github.com/dray-tools/dray/image"
+	"github.com/dray-tools/dray/convert"
 	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/ref"
 	"github.com/dray-tools/dray/transfer"
@@ -35,12 +35,12 @@ func (c *Client) source(at opening, from, to ref.Ref, o CopyOptions) (oci.Source
 	if s := at.made[key]; s != nil {
 		return s, nil
 	}
-	co := image.ConvertOptions{Packing: o.Packing, PlainOnly: plain, MediaTypes: o.MediaTypes, NoWork: o.NoWork,
+	co := convert.Options{Packing: o.Packing, PlainOnly: plain, MediaTypes: o.MediaTypes, NoWork: o.NoWork,
 		CacheDir: c.env.CacheDir, TempDir: c.env.TempDir, Progress: o.Packs}
 	if len(o.Platforms) > 0 {
 		co.Keep = func(m *oci.Manifest) ([]bool, error) { return transfer.Choose(m, o.Platforms) }
 	}
-	s := image.Converting(st, co)
+	s := convert.New(st, co)
 	c.closeLater(s)
 	at.made[key] = s
 	return s, nil

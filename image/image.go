@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package image reads an image as a value, looks into its files, and edits it:
-// another compression, other media types.
+// Package image reads an image as a value and looks into its files.
 package image
 
 import (

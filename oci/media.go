@@ -29,6 +29,10 @@ const (
 	MediaSchema1Signed  = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 )
 
+// AnnotationAbout is BuildKit's: it says which child of an index an attestation,
+// another child, is about.
+const AnnotationAbout = "vnd.docker.reference.digest"
+
 // ManifestTypes are the media types that dray asks registries for.
 var ManifestTypes = [...]string{MediaIndex, MediaManifest, MediaDockerList, MediaDockerManifest, MediaArtifact}
 
@@ -70,5 +74,42 @@ func IsLayer(mediaType string) bool {
 // rather than pushed (image-spec, "Non-Distributable Layers"; Docker's foreign
 // layers).
 func IsForeign(d Descriptor) bool {
-	return d.MediaType == MediaDockerForeign || strings.Contains(d.MediaType, ".layer.nondistributable.")
+	return strings.Contains(ToOCI(d.MediaType), ".layer.nondistributable.")
+}
+
+// families pairs OCI's media types with Docker's for the same thing.
+var families = [][2]string{
+	{MediaManifest, MediaDockerManifest},
+	{MediaIndex, MediaDockerList},
+	{MediaConfig, MediaDockerConfig},
+	{MediaLayer, MediaDockerPlain},
+	{MediaLayerGzip, MediaDockerLayer},
+	{MediaLayerZstd, MediaDockerZstd},
+	{"application/vnd.oci.image.layer.nondistributable.v1.tar", "application/vnd.docker.image.rootfs.foreign.diff.tar"},
+	{"application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", MediaDockerForeign},
+	{"application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", "application/vnd.docker.image.rootfs.foreign.diff.tar.zstd"},
+}
+
+// IsDocker reports whether a media type is one of Docker's that has a
+// counterpart of OCI's.
+func IsDocker(mediaType string) bool { return ToOCI(mediaType) != mediaType }
+
+// ToOCI is OCI's media type for the same thing; what is not Docker's stays.
+func ToOCI(mediaType string) string {
+	for _, f := range families {
+		if mediaType == f[1] {
+			return f[0]
+		}
+	}
+	return mediaType
+}
+
+// ToDocker is Docker's media type for the same thing, if there is one.
+func ToDocker(mediaType string) (string, bool) {
+	for _, f := range families {
+		if mediaType == f[0] || mediaType == f[1] {
+			return f[1], true
+		}
+	}
+	return mediaType, false
 }

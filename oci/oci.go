@@ -206,10 +206,19 @@ type Locator interface {
 	Locate() (host, repository string)
 }
 
-// A Maker is a source that has content which the place that it tells as Locator
-// does not have: Made reports whether it made that itself.
-type Maker interface {
-	Made(d Digest) bool
+// A Composite is a source that is put together of others. Part tells which of
+// them has the content; nil: none has, it was made here and is in no place yet.
+type Composite interface {
+	Part(d Digest) Source
+}
+
+// A Streamer is a sink that takes a blob while it is being made, whose digest
+// and size nobody knows before its last byte. Stream stores what r yields; done
+// is called when r has ended, and tells what that was. r is read once: after an
+// error the blob has to be Put, and a Read of r that had begun may still wait.
+// ErrUnsupported if the place takes no such uploads.
+type Streamer interface {
+	Stream(ctx context.Context, r io.Reader, done func() (Descriptor, error)) error
 }
 
 // Unwrapper is implemented by wrappers that only observe. A wrapper that

@@ -9,22 +9,6 @@ import (
 	"github.com/dray-tools/dray/oci"
 )
 
-// A place is a repository, comparable. Stores that cannot tell where they are
-// are places of their own.
-type place struct {
-	host, repo string
-	store      any
-}
-
-func locate(s any) place {
-	if l, ok := oci.As[oci.Locator](s); ok {
-		if host, repo := l.Locate(); host != "" {
-			return place{host: host, repo: repo}
-		}
-	}
-	return place{store: s}
-}
-
 // A spot is content in a repository. The manifest and the blob of one digest
 // are two things there: having one does not mean having the other.
 type spot struct {
@@ -52,9 +36,14 @@ func (p *planner) ask(ctx context.Context, roots []*root) error {
 	if err != nil {
 		return err
 	}
+	for _, r := range graphs(roots) {
+		p.here(r)
+	}
 	err = p.stat(ctx, roots, func(r *root) (all []oci.Descriptor) {
 		for _, m := range r.tree.Manifests {
-			all = append(all, m.Descriptor)
+			if !p.has[r.spot(m.Descriptor)] && !r.made(m.Descriptor) {
+				all = append(all, m.Descriptor)
+			}
 		}
 		return all
 	})
@@ -164,6 +153,20 @@ func (p *planner) found(s spot) {
 	}
 }
 
+// here notes what comes from the very place that it goes to.
+func (p *planner) here(r *root) {
+	for _, m := range r.tree.Manifests {
+		if r.stays(m.Descriptor) {
+			p.found(r.spot(m.Descriptor))
+		}
+	}
+	for _, d := range r.tree.Blobs {
+		if r.stays(d) {
+			p.found(r.spot(d))
+		}
+	}
+}
+
 // below notes the blobs of a manifest that is at the destination: they are
 // there too, for other images to use.
 func (p *planner) below(r *root, m *oci.Manifest) {
@@ -213,24 +216,17 @@ func (p *planner) missing(r *root) (out []oci.Descriptor) {
 
 // open lists those of the missing blobs that are worth a question. A blob that
 // another repository of the host has, or will get before, is not: the mount is
-// its own probe. first notes which repository of a host was asked for a blob.
+// its own probe. Nor is a small one that was just made. first notes which repository of a host was asked for a blob.
 func (p *planner) open(r *root, first map[hostBlob]place) (out []oci.Descriptor) {
 	for _, d := range p.missing(r) {
 		key := hostBlob{r.to.host, d.Digest}
 		asked, ok := first[key]
-		elsewhere := r.sibling(d) || ok && asked != r.to || p.seenAt[key] != ""
-		if p.has[r.spot(d)] || r.to.host != "" && elsewhere {
+		elsewhere := r.sibling(d) != "" || ok && asked != r.to || p.seenAt[key] != ""
+		if p.has[r.spot(d)] || r.fresh(d) || r.to.host != "" && elsewhere {
 			continue
 		}
 		first[key] = r.to
 		out = append(out, d)
 	}
 	return out
-}
-
-// sibling reports whether a blob is in another repository of the host that it
-// goes to.
-func (r *root) sibling(d oci.Descriptor) bool {
-	m, ok := oci.As[oci.Maker](r.job.From)
-	return r.from.host == r.to.host && r.to.host != "" && r.from != r.to && !(ok && m.Made(d.Digest))
 }

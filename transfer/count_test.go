@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -26,6 +27,9 @@ type host struct {
 	addr             string
 	requests         atomic.Int64
 	blobsOut, blobIn atomic.Int64 // bytes of blobs
+
+	mu    sync.Mutex
+	kinds map[string]int // requests of a tally
 }
 
 func newHost(t *testing.T) *host {
@@ -33,6 +37,11 @@ func newHost(t *testing.T) *host {
 	handler := serve.New(h.Catalog, serve.Options{})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.requests.Add(1)
+		h.mu.Lock()
+		if h.kinds != nil {
+			h.kinds[kind(r)]++
+		}
+		h.mu.Unlock()
 		if strings.Contains(r.URL.Path, "/blobs/") {
 			w = counted{w, &h.blobsOut}
 			r.Body = body{r.Body, &h.blobIn}

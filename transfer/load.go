@@ -41,7 +41,9 @@ func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
 	var have oci.Descriptor
 	var haveErr error
 	var wg sync.WaitGroup
-	if j.Tag != "" {
+	if j.Tag != "" && j.Have != nil {
+		have = *j.Have
+	} else if j.Tag != "" {
 		wg.Go(func() { have, haveErr = j.To.Resolve(ctx, j.Tag) })
 	}
 	d, err := j.From.Resolve(ctx, j.Name)
@@ -56,7 +58,7 @@ func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
 	if len(l.o.Platforms) > 0 || j.Single && oci.IsIndex(d.MediaType) {
 		err = l.narrow(ctx, r, d)
 	} else if have.Digest != d.Digest || l.o.Referrers {
-		if haveErr != nil { // this would be asked next; a registry remembers the answer
+		if haveErr != nil && !r.made(d) && !r.stays(d) { // this would be asked next; a registry remembers the answer
 			wg.Go(func() { _, haveErr = j.To.Stat(ctx, d) })
 		}
 		r.tree, err = oci.Graph{Root: d, Source: j.From}.Load(ctx, nil)

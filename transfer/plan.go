@@ -151,7 +151,7 @@ func (p *planner) manifest(image int, r *root, m *oci.Manifest, tag string) *tas
 	if tag != "" {
 		op = Tag
 	}
-	t := &task{images: []*Image{r.image}, job: r.job, manifest: m, tag: tag, publish: tag != "" || bare, size: m.Descriptor.Size}
+	t := &task{images: []*Image{r.image}, job: r.job, host: r.from.host, manifest: m, tag: tag, publish: tag != "" || bare, size: m.Descriptor.Size}
 	t.step = p.step(image, op, m.Descriptor, "")
 	t.step.Name = tag
 	for _, d := range m.Children() {
@@ -174,13 +174,14 @@ func (p *planner) blob(image int, r *root, d oci.Descriptor) {
 		p.step(image, Skip, d, exists)
 		return
 	}
-	t := &task{images: []*Image{r.image}, job: r.job, blob: d, size: d.Size, wrong: p.wrong[s]}
+	at, _ := r.origin(d)
+	t := &task{images: []*Image{r.image}, job: r.job, host: at.host, blob: d, size: d.Size, wrong: p.wrong[s]}
 	key := hostBlob{r.to.host, d.Digest}
 	op := Put
 	switch first := p.firstAt[key]; {
 	case r.to.host == "":
-	case r.sibling(d):
-		op, t.from = Mount, []string{r.from.repo}
+	case r.sibling(d) != "":
+		op, t.from = Mount, []string{r.sibling(d)}
 	case first != nil:
 		op, t.from = Mount, []string{locate(first.job.To).repo}
 		t.after(first)
@@ -188,10 +189,13 @@ func (p *planner) blob(image int, r *root, d oci.Descriptor) {
 		op, t.from = Mount, []string{p.seenAt[key]}
 	default:
 		p.firstAt[key] = t
+		if r.fresh(d) && r.to.repo != "" { // the upload begins with the question
+			t.from = []string{r.to.repo}
+		}
 	}
 	t.large = op == Put && d.Size >= smallBlob && !inOrder(r.job.To)
 	t.step = p.step(image, op, d, "")
-	if len(t.from) > 0 {
+	if op == Mount {
 		t.step.From = t.from[0]
 	}
 	p.tasks[s] = t

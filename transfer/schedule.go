@@ -22,6 +22,7 @@ type task struct {
 	step   *Step
 	images []*Image // that fail with it
 	job    *Job
+	host   string // that it comes from
 
 	manifest *oci.Manifest  // a manifest to be put, or
 	tag      string         // and tagged
@@ -151,7 +152,7 @@ func (s *scheduler) run(ctx context.Context, tasks []*task) error {
 }
 
 func (s *scheduler) ready(t *task) {
-	l := lane{locate(t.job.From).host, locate(t.job.To).host, t.large, inOrder(t.job.To)}
+	l := lane{t.host, locate(t.job.To).host, t.large, inOrder(t.job.To)}
 	if l.inOrder {
 		l.from = "" // whatever it comes from
 	}

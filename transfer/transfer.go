@@ -22,6 +22,9 @@ type Job struct {
 	To   oci.Store
 	Tag  string     // what it will be called at To; "": by its digest alone
 	Want oci.Digest // what it must be; "": anything
+	// Have is what Tag means at To, if the caller has just asked; a Descriptor
+	// without a digest: nothing. nil: Make asks.
+	Have *oci.Descriptor
 	// Single says that To holds images, no indexes: of an index goes the image
 	// of the one platform in it, or of the one that Options.Platforms chooses.
 	Single bool

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dray-tools/dray"
-	"github.com/dray-tools/dray/image"
+	"github.com/dray-tools/dray/convert"
 	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/ref"
 	"github.com/dray-tools/dray/transfer"
@@ -104,7 +104,7 @@ func (a *app) copyPairs(c *cobra.Command, pairs []dray.Pair, o *copyFlags) error
 	defer show.finish(nil)
 	plan, err := a.client.Plan(ctx, pairs, o.CopyOptions)
 	packed()
-	if errors.Is(err, image.ErrNotRemembered) {
+	if errors.Is(err, convert.ErrNotRemembered) {
 		err = hinted{err, "without --dry-run they are, and what comes of them is remembered"}
 	}
 	if err != nil {

@@ -58,8 +58,9 @@ func (s *stall) tick() {
 		return
 	}
 	moved, turn := s.moved.Load(), s.turns.Load()
-	// A whole tick on the other side is not the network's fault.
-	elsewhere := turn == s.turn && turn&1 != s.mine
+	// A whole tick on the other side is not the network's fault; nor is it when
+	// a body that is sent is being waited for, as all before it is gone.
+	elsewhere := turn&1 != s.mine && (turn == s.turn || s.mine == 0)
 	s.turn = turn
 	if s.stale++; elsewhere || moved-s.seen >= minProgress {
 		s.seen, s.stale = moved, 0
@@ -221,6 +222,7 @@ type sending struct {
 	sent *sentBody
 	head *headWait
 	left int64
+	free bool        // its size is not known
 	over atomic.Bool // sent or closed
 }
 
@@ -230,7 +232,7 @@ func (c *Client) openBody(ctx context.Context, m *message, head *headWait, sent 
 		sent.keep(err)
 		return nil, err
 	}
-	s := &sending{ReadCloser: body, sent: sent, head: head, left: m.size}
+	s := &sending{ReadCloser: body, sent: sent, head: head, left: m.size, free: m.size < 0}
 	s.stall = newStall(c.o.StallTimeout, false, func() { head.cancel(c.stalled(m.url.Host)) })
 	return s, nil
 }
@@ -245,6 +247,7 @@ func (s *sending) Read(p []byte) (int, error) {
 	switch {
 	case err != nil && err != io.EOF:
 		s.sent.keep(err)
+	case s.free:
 	case s.left < 0:
 		err = oci.Errorf(oci.ErrCorrupt, "body goes on after its size")
 		s.sent.keep(err)

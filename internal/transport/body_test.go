@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dray-tools/dray/internal/transport"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -157,6 +158,68 @@ func TestBad_044_StalledUpload(t *testing.T) {
 			}
 			if _, _, err := w.do(r); err != nil || w.seen[0].Body != "hello" {
 				t.Errorf("got %v, %v", err, w.seen)
+			}
+		})
+	})
+}
+
+// A body whose length nobody knows is sent as it comes, and an answer to it is
+// final.
+func TestBodyOfUnknownSize(t *testing.T) {
+	patch := func(addr string, body io.Reader) *transport.Request {
+		r := pull("reg.example", "/v2/a/b/x", "a/b")
+		r.Method, r.Size, r.Once, r.Large = http.MethodPatch, -1, true, true
+		r.Endpoint.PlainHTTP = strings.HasSuffix(addr, ":80")
+		r.Body = func(context.Context) (io.ReadCloser, error) { return io.NopCloser(body), nil }
+		return r
+	}
+	for _, addr := range []string{"reg.example:443", "reg.example:80"} {
+		t.Run(addr, func(t *testing.T) {
+			play(t, func(w *world) { // a few bytes now and then are no stall
+				w.serve(addr, ok)
+				var parts []io.Reader
+				for range 100 {
+					parts = append(parts, pause(10*time.Second), strings.NewReader("x"))
+				}
+				if _, _, err := w.do(patch(addr, io.MultiReader(parts...))); err != nil || w.seen[0].Body != strings.Repeat("x", 100) {
+					t.Errorf("got %v, %v", err, w.seen)
+				}
+			})
+		})
+		t.Run(addr+" stalls", func(t *testing.T) {
+			play(t, func(w *world) {
+				w.serve(addr, func(http.ResponseWriter, *http.Request) { <-w.ctx.Done() }) // does not read
+				r := patch(addr, endless{})
+				r.Header = http.Header{"X-Endless": {"1"}} // so that nobody reads it
+				start := time.Now()
+				_, _, err := w.do(r)
+				if d := time.Since(start); !errors.Is(err, oci.ErrBusy) || d < time.Minute || d > 76*time.Second {
+					t.Errorf("got %v after %v", err, d)
+				}
+			})
+		})
+	}
+	t.Run("401", func(t *testing.T) {
+		play(t, func(w *world) {
+			w.serve("reg.example:443", func(rw http.ResponseWriter, _ *http.Request) {
+				rw.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+				rw.WriteHeader(http.StatusUnauthorized)
+			})
+			w.o.Credentials = func(context.Context, string, string) (transport.Credential, error) {
+				return transport.Credential{Username: "u", Password: "secret"}, nil
+			}
+			_, _, err := w.do(patch("reg.example:443", strings.NewReader("hello")))
+			if !errors.Is(err, oci.ErrUnauthorized) || len(w.seen) != 1 {
+				t.Errorf("got %v, %v", err, w.seen)
+			}
+		})
+	})
+	t.Run("more than once", func(t *testing.T) {
+		play(t, func(w *world) {
+			r := patch("reg.example:443", strings.NewReader("hello"))
+			r.Once = false
+			if _, _, err := w.do(r); !errors.Is(err, oci.ErrInvalid) {
+				t.Errorf("got %v", err)
 			}
 		})
 	})

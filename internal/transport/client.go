@@ -117,7 +117,7 @@ func (k *call) check() error {
 			return oci.Errorf(oci.ErrInvalid, "header %s has a value that cannot be sent", oci.Quote(name))
 		}
 	}
-	if r.Size < 0 || r.Size > 0 && r.Body == nil {
+	if r.Size < -1 || r.Size != 0 && r.Body == nil || r.Size < 0 && !r.Once {
 		return oci.Errorf(oci.ErrInvalid, "request has no body of known size")
 	}
 	if _, err := scopesOf(r.Scopes...); err != nil {
@@ -195,7 +195,7 @@ func (k *call) answer(ctx context.Context) (*http.Response, error) {
 		if err := k.settle(ctx, refusal); err == errSwitched {
 			return nil, err
 		}
-		if !home || round == 3 || !k.h.refused(&g, refusal) {
+		if !home || round == 3 || !k.h.refused(&g, refusal) || k.r.Size < 0 {
 			return nil, refusal
 		}
 	}

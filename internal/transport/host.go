@@ -172,7 +172,7 @@ func (h *host) speaksTLS(ctx context.Context) bool {
 // headers are there, or it has failed; calling it again does nothing.
 func (h *host) await(ctx context.Context, r *Request) (landed func(), err error) {
 	nothing := func() {}
-	if r.Size > 0 {
+	if r.Size != 0 {
 		return nothing, nil
 	}
 	select {

@@ -78,8 +78,8 @@ type Request struct {
 	// one chooses the credential.
 	Scopes []Scope
 
-	// Body is opened anew for every attempt. Size is its length, which must be
-	// known.
+	// Body is opened anew for every attempt. Size is its length; -1: nobody knows
+	// it before its end. Such a request takes Once, and an answer to it is final.
 	Body func(ctx context.Context) (io.ReadCloser, error)
 	Size int64
 

@@ -16,7 +16,7 @@ import (
 // Fail is a store that asks Hook before everything it does and fails with the
 // error that Hook returns. op is "resolve", "stat", "open", "range", "put",
 // "mount" (a put with repositories to mount from; comes after "put"), "tag",
-// "publish", "tags", "referrers", "delete", "untag", or "read" for every read
+// "publish", "tags", "referrers", "delete", "untag", "stream", or "read" for every read
 // of an opened blob. For what has a name rather than a digest, the descriptor
 // has the name as annotation org.opencontainers.image.ref.name. Hook is called
 // by several goroutines at once and may block. What the store below cannot do
@@ -166,6 +166,17 @@ func (f *Fail) Untag(ctx context.Context, name string) error {
 		return inner.Untag(ctx, name)
 	}
 	return unsupported("untag")
+}
+
+// Stream implements oci.Streamer.
+func (f *Fail) Stream(ctx context.Context, r io.Reader, done func() (oci.Descriptor, error)) error {
+	if err := f.hook("stream", oci.Descriptor{}); err != nil {
+		return err
+	}
+	if inner, ok := oci.As[oci.Streamer](f.Store); ok {
+		return inner.Stream(ctx, r, done)
+	}
+	return unsupported("stream")
 }
 
 // Locate implements oci.Locator.

@@ -3,10 +3,13 @@
 package ocitest
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"testing"
+	"testing/iotest"
 
 	"github.com/dray-tools/dray/oci"
 )
@@ -93,6 +96,56 @@ var abilityTests = []storeTest{
 			_ = rc.Close()
 		}
 		wantErr(t, "open range of what is not there", err, oci.ErrNotFound)
+	}},
+	{"StreamerKeepsWhatItIsTold", func(t *testing.T, s oci.Store) {
+		to := ability[oci.Streamer](t, s, "Streamer")
+		for i, n := range []int{0, 1, 100, 1_000_000} {
+			b := oci.Bytes(oci.MediaLayer, Random(uint64(80+i), n))
+			in, ended := bytes.NewReader(content(t, b)), false
+			err := to.Stream(t.Context(), in, func() (oci.Descriptor, error) {
+				ended = in.Len() == 0
+				return b.Descriptor(), nil
+			})
+			supported(t, "stream", err)
+			if !ended {
+				t.Error("the digest was asked for before the end")
+			}
+			wantSame(t, s, b)
+			if how, err := s.Put(t.Context(), b); how != oci.Existed || err != nil {
+				t.Errorf("put after the stream: %v, %v", how, err)
+			}
+		}
+	}},
+	{"StreamerKeepsNothingElse", func(t *testing.T, s oci.Store) {
+		to := ability[oci.Streamer](t, s, "Streamer")
+		good, other := oci.Bytes(oci.MediaLayer, Random(84, 10_000)), oci.Bytes(oci.MediaLayer, Random(85, 10_000))
+		long := good.Descriptor()
+		long.Size++
+		boom := errors.New("boom")
+		for name, c := range map[string]struct {
+			r    io.Reader
+			d    oci.Descriptor
+			err  error
+			want error
+		}{
+			"another digest":   {r: bytes.NewReader(content(t, good)), d: other.Descriptor(), want: oci.ErrCorrupt},
+			"another size":     {r: bytes.NewReader(content(t, good)), d: long, want: oci.ErrCorrupt},
+			"no digest":        {r: bytes.NewReader(content(t, good)), err: boom, want: boom},
+			"a failing reader": {r: io.MultiReader(bytes.NewReader(content(t, good)), iotest.ErrReader(boom)), d: good.Descriptor(), want: boom},
+		} {
+			err := to.Stream(t.Context(), c.r, func() (oci.Descriptor, error) { return c.d, c.err })
+			if errors.Is(err, oci.ErrUnsupported) {
+				supported(t, "stream", err)
+			}
+			wantErr(t, name, err, c.want)
+			wantAbsent(t, s, good.Descriptor())
+			wantAbsent(t, s, other.Descriptor())
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		err := to.Stream(ctx, funcReader(func(p []byte) (int, error) { cancel(); return len(p), nil }), nil)
+		wantErr(t, "after the end of the context", err, context.Canceled)
+		put(t, s, good)
+		wantSame(t, s, good)
 	}},
 	{"LocatorIsStable", func(t *testing.T, s oci.Store) {
 		l := ability[oci.Locator](t, s, "Locator")

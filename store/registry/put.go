@@ -108,7 +108,7 @@ func (r *Repo) has(ctx context.Context, d oci.Descriptor) (bool, error) {
 // session.
 func (r *Repo) mountAny(ctx context.Context, d oci.Descriptor, from []string, s *session) (string, error) {
 	for _, repo := range from {
-		if !oci.IsRepository(repo) || r.g.noCrossMount.Load() {
+		if !oci.IsRepository(repo) || r.g.noCrossMount.Load() || repo == r.name && r.g.noSelfMount.Load() {
 			continue
 		}
 		if s.location != nil { // another repository may have it
@@ -139,8 +139,10 @@ func (r *Repo) mount(ctx context.Context, d oci.Descriptor, from string, s *sess
 	case errors.As(err, &status) && status.Status < 500 && status.Status != http.StatusTooManyRequests:
 		// Some registries answer a mount they do not grant with an error, as
 		// Harbor and Docker Hub have done (go-containerregistry 1393, 1741).
-		if status.Status == http.StatusMethodNotAllowed || from == r.name {
+		if status.Status == http.StatusMethodNotAllowed {
 			r.g.noCrossMount.Store(true)
+		} else if from == r.name { // it may only dislike to be asked for what it does not have
+			r.g.noSelfMount.Store(true)
 		}
 		return false, nil
 	default:
@@ -182,8 +184,8 @@ func (r *Repo) opened(resp *http.Response, s *session) error {
 // algorithm adds the one of the digest, where it is not the one that
 // registries expect.
 func algorithm(d oci.Descriptor, q url.Values) url.Values {
-	if alg := d.Digest.Algorithm(); alg != "sha256" {
-		q.Set("digest-algorithm", string(alg))
+	if d.Digest != "" && d.Digest.Algorithm() != "sha256" {
+		q.Set("digest-algorithm", string(d.Digest.Algorithm()))
 	}
 	return q
 }

@@ -57,6 +57,8 @@ type Registry struct {
 
 	noReferrers  atomic.Bool  // the host has no referrers API
 	noCrossMount atomic.Bool  // the host refuses mounts
+	noSelfMount  atomic.Bool  // the host refuses them from the repository itself
+	noStream     atomic.Bool  // the host wants to know the length of a body
 	noParts      atomic.Bool  // the host sends a blob whole or not at all
 	fast         atomic.Bool  // one connection is enough, the last time it was measured
 	chunked      atomic.Bool  // the host has refused a body as too large
@@ -116,6 +118,7 @@ var _ interface {
 	oci.Ranger
 	oci.Publisher
 	oci.Locator
+	oci.Streamer
 } = (*Repo)(nil)
 
 // ForReading announces that the repository will be read: credentials are asked

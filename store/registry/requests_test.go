@@ -3,6 +3,7 @@
 package registry_test
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/dray-tools/dray/oci"
@@ -258,4 +259,21 @@ func TestRequestsOfReferrers(t *testing.T) {
 	g.want("GET a/referrers/image", "GET a/manifests/image-tag")
 	refer(a, "", 0)
 	g.want("GET a/manifests/image-tag") // found out once
+}
+
+// A registry that answers a mount of what a repository does not have with an
+// error is still asked to mount from other ones.
+func TestBad_050_MountFromItselfIsRefused(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, serve.Options{})
+	g.always(func(r *http.Request) bool { return r.URL.Query().Get("from") == "b" }, fails(404, "BLOB_UNKNOWN"))
+	l := layer(1, 10)
+	g.push("a", ocitest.Fixture{Blobs: []oci.Blob{l}})
+	b := g.repo("b")
+	wantPut(t, b, layer(2, 10), oci.Sent, "b")
+	wantPut(t, b, layer(3, 10), oci.Sent, "b")
+	if n := g.count("POST b/blobs/uploads/?"); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	wantPut(t, b, l, oci.Mounted, "a")
 }

@@ -252,19 +252,29 @@ func (u *uploading) patch(ctx context.Context, end int64) error {
 		return err
 	}
 	resp.Body.Close()
+	if err := u.r.went(resp, u.s, end); err != nil {
+		return err
+	}
+	u.mixed = true
+	return nil
+}
+
+// went notes from the answer to a PATCH that the session has all bytes up to
+// end, and where it goes on.
+func (r *Repo) went(resp *http.Response, s *session, end int64) error {
 	if resp.Header.Get("Location") != "" {
-		at, err := u.r.g.o.Client.Location(resp)
+		at, err := r.g.o.Client.Location(resp)
 		if err != nil {
 			return err
 		}
-		u.s.location = at
+		s.location = at
 	}
 	if told := resp.Header.Get("Range"); told != "" {
 		if got, err := rangeEnd(told); err != nil || got != end && end > 1 {
 			return oci.Errorf(oci.ErrBusy, "registry has the range %s after a chunk that ends at %d", oci.Quote(told), end)
 		}
 	}
-	u.s.offset, u.mixed = end, true
+	s.offset = end
 	return nil
 }
 

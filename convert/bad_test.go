@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package image_test
+package convert_test
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dray-tools/dray/image"
+	"github.com/dray-tools/dray/convert"
 	"github.com/dray-tools/dray/layer"
 	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/oci/ocitest"
@@ -27,7 +27,7 @@ func TestBad_024_DiffID(t *testing.T) {
 		s := newShelf(ocitest.Fixture{})
 		l := s.add(oci.MediaLayerGzip, packed)
 		odd(t, s, oci.FromBytes([]byte("something else")), oneLayer, oci.MediaLayerGzip, l.Digest, l.Size)
-		o := image.ConvertOptions{Packing: packing(t, to), CacheDir: t.TempDir()}
+		o := convert.Options{Packing: packing(t, to), CacheDir: t.TempDir()}
 		for range 2 { // the second time it is remembered
 			if _, err := converting(t, s, o).Resolve(t.Context(), "1"); !errors.Is(err, oci.ErrCorrupt) {
 				t.Errorf("%s of a wrong diff ID: %v", to, err)
@@ -53,10 +53,10 @@ func TestBad_025_MediaTypeLies(t *testing.T) {
 		s := newShelf(ocitest.Fixture{})
 		l := s.add(oci.MediaLayerGzip, raw)
 		was := odd(t, s, oci.FromBytes(plain), oneLayer, oci.MediaLayerGzip, l.Digest, l.Size)
-		f := copied(t, converting(t, s, image.ConvertOptions{Packing: packing(t, "zstd")}))
+		f := copied(t, converting(t, s, convert.Options{Packing: packing(t, "zstd")}))
 		d := images(t, f)[0].Manifest.Layers[0]
 		checkLayer(t, d, "zstd", "", contents(t, newShelf(f), d))
-		c := converting(t, s, image.ConvertOptions{Packing: packing(t, "gzip")})
+		c := converting(t, s, convert.Options{Packing: packing(t, "gzip")})
 		if d, err := c.Resolve(t.Context(), "1"); err != nil || d.Digest != was.Digest {
 			t.Errorf("gzip to gzip: %v", err)
 		}
@@ -73,7 +73,7 @@ func TestBad_070_Bomb(t *testing.T) {
 		s := newShelf(ocitest.Fixture{})
 		l := s.add(packing(t, p).MediaType(oci.MediaLayer), bomb.Bytes())
 		odd(t, s, oci.FromBytes(nil), oneLayer, l.MediaType, l.Digest, l.Size)
-		c := converting(t, s, image.ConvertOptions{Packing: packing(t, "none"), MaxBytes: 1 << 20})
+		c := converting(t, s, convert.Options{Packing: packing(t, "none"), MaxBytes: 1 << 20})
 		if _, err := c.Resolve(t.Context(), "1"); !errors.Is(err, oci.ErrInvalid) {
 			t.Errorf("%s: %v", p, err)
 		}
@@ -94,7 +94,7 @@ func TestConvertCorrupt(t *testing.T) {
 			s.blobs[l.Digest] = oci.Bytes(oci.MediaLayerGzip, bad, l.Digest)
 			odd(t, s, oci.FromBytes(plain), oneLayer, oci.MediaLayerGzip, l.Digest, l.Size)
 			cache := t.TempDir()
-			c := converting(t, s, image.ConvertOptions{Packing: packing(t, to), CacheDir: cache})
+			c := converting(t, s, convert.Options{Packing: packing(t, to), CacheDir: cache})
 			if _, err := c.Resolve(t.Context(), "1"); !errors.Is(err, oci.ErrCorrupt) && !errors.Is(err, oci.ErrInvalid) {
 				t.Errorf("%s to %s: %v", name, to, err)
 			}
@@ -109,7 +109,7 @@ func TestConvertMemory(t *testing.T) {
 	t.Parallel()
 	f := ocitest.Image(5, 1, 1000)
 	cache := t.TempDir()
-	o := image.ConvertOptions{Packing: packing(t, "gzip"), CacheDir: cache}
+	o := convert.Options{Packing: packing(t, "gzip"), CacheDir: cache}
 	good := copied(t, converting(t, newShelf(f), o))
 	notes, _ := filepath.Glob(filepath.Join(cache, "packing", "*"))
 	if len(notes) != 1 {
@@ -145,13 +145,13 @@ func TestConvertRefuses(t *testing.T) {
 	t.Parallel()
 	w := ocitest.Symbols(t, "note = blob words\napp = image\nart = artifact note type=application/x\nall = index app art")
 	for _, c := range []struct {
-		o    image.ConvertOptions
+		o    convert.Options
 		want error
 	}{
-		{image.ConvertOptions{MediaTypes: "docker"}, oci.ErrUnsupported},
-		{image.ConvertOptions{MediaTypes: "x"}, oci.ErrInvalid},
-		{image.ConvertOptions{Packing: &layer.Packing{Level: 99}}, oci.ErrInvalid},
-		{image.ConvertOptions{Packing: &layer.Packing{Compression: layer.XZ}}, oci.ErrUnsupported},
+		{convert.Options{MediaTypes: "docker"}, oci.ErrUnsupported},
+		{convert.Options{MediaTypes: "x"}, oci.ErrInvalid},
+		{convert.Options{Packing: &layer.Packing{Level: 99}}, oci.ErrInvalid},
+		{convert.Options{Packing: &layer.Packing{Compression: layer.XZ}}, oci.ErrUnsupported},
 	} {
 		if _, err := converting(t, newShelf(w.Fixture("all")), c.o).Resolve(t.Context(), "1"); !errors.Is(err, c.want) {
 			t.Errorf("%+v: %v", c.o, err)
@@ -162,12 +162,12 @@ func TestConvertRefuses(t *testing.T) {
 	const secret = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"
 	l := s.add(secret, packed)
 	odd(t, s, oci.FromBytes(plain), oneLayer, secret, l.Digest, l.Size)
-	if _, err := converting(t, s, image.ConvertOptions{Packing: packing(t, "zstd")}).Resolve(t.Context(), "1"); !errors.Is(err, oci.ErrUnsupported) {
+	if _, err := converting(t, s, convert.Options{Packing: packing(t, "zstd")}).Resolve(t.Context(), "1"); !errors.Is(err, oci.ErrUnsupported) {
 		t.Errorf("an encrypted layer: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := converting(t, newShelf(ocitest.Image(1, 3, 100)), image.ConvertOptions{Packing: packing(t, "zstd")}).Resolve(ctx, "1"); !errors.Is(err, context.Canceled) {
+	if _, err := converting(t, newShelf(ocitest.Image(1, 3, 100)), convert.Options{Packing: packing(t, "zstd")}).Resolve(ctx, "1"); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package image
+package jsonedit
 
 import (
 	"bytes"
@@ -70,6 +70,31 @@ func (n *node) add(step any, raw []byte) bool {
 	return true
 }
 
+// move puts the last item, which was added, before another one.
+func (n *node) move(last, to int) {
+	if to == last {
+		return
+	}
+	first := n.items[0].before[:n.items[0].gap]
+	it := n.items[last]
+	n.items = slices.Insert(n.items[:last], to, it)
+	if to > 0 {
+		return
+	}
+	gap := append([]byte(","), first...)
+	if len(n.items) > 2 {
+		gap = n.items[2].before[:n.items[2].gap]
+	}
+	n.items[0].place(first)
+	n.items[1].place(gap)
+}
+
+// place puts space and comma before an item.
+func (i *item) place(gap []byte) {
+	i.before = slices.Concat(gap, i.before[i.gap:])
+	i.gap = len(gap)
+}
+
 func (n *node) remove(i int) {
 	if i == 0 && len(n.items) > 1 { // the next one comes after the bracket as this one did
 		next := &n.items[1]
@@ -78,6 +103,39 @@ func (n *node) remove(i int) {
 		next.gap = len(gap)
 	}
 	n.items = slices.Delete(n.items, i, i+1)
+	if len(n.items) == 0 {
+		n.tail = nil
+	}
+}
+
+// splice replaces elements. What was first gives the others its place after the
+// bracket, and the comma comes with the space that it has elsewhere.
+func (n *node) splice(from, to int, raws [][]byte) {
+	if len(n.items) == 0 {
+		n.tail = nil // space between the brackets
+	}
+	var first, next []byte
+	if len(n.items) > 0 {
+		first = n.items[0].before
+		next = append([]byte(","), first...)
+	}
+	if len(n.items) > 1 {
+		next = n.items[1].before
+	}
+	added := make([]item, len(raws))
+	for i, raw := range raws {
+		added[i] = item{before: next, gap: len(next), value: &node{raw: raw}, added: true}
+	}
+	n.items = slices.Concat(n.items[:from:from], added, n.items[to:])
+	for i := range n.items {
+		it := &n.items[i]
+		switch comma := bytes.IndexByte(it.before, ',') >= 0; {
+		case i == 0:
+			it.before, it.gap = first, len(first)
+		case !comma:
+			it.before, it.gap = next, len(next)
+		}
+	}
 	if len(n.items) == 0 {
 		n.tail = nil
 	}

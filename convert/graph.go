@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package image
+package convert
 
 import (
 	"context"
 	"slices"
 
+	"github.com/dray-tools/dray/image"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -14,7 +15,7 @@ type conversionRun struct {
 	c    *Converter
 	old  map[oci.Digest]*oci.Manifest // as they were, by that digest
 	new  map[oci.Digest]*oci.Manifest // as they are, by the digest that they had
-	imgs map[oci.Digest]*Image        // those with layers to convert
+	imgs map[oci.Digest]*image.Image  // those with layers to convert
 }
 
 // convert converts a graph and returns its new root.
@@ -31,7 +32,7 @@ func (c *Converter) convert(ctx context.Context, d oci.Descriptor) (oci.Descript
 	if err != nil {
 		return d, err
 	}
-	r := &conversionRun{c: c, old: map[oci.Digest]*oci.Manifest{}, new: map[oci.Digest]*oci.Manifest{}, imgs: map[oci.Digest]*Image{}}
+	r := &conversionRun{c: c, old: map[oci.Digest]*oci.Manifest{}, new: map[oci.Digest]*oci.Manifest{}, imgs: map[oci.Digest]*image.Image{}}
 	for _, m := range t.Manifests[:len(t.Manifests)-1] {
 		r.old[m.Descriptor.Digest] = m
 	}
@@ -136,7 +137,7 @@ func (r *conversionRun) layers(ctx context.Context, all []*oci.Manifest) error {
 }
 
 // image reads the config of an image that has layers to convert.
-func (r *conversionRun) image(ctx context.Context, m *oci.Manifest) (*Image, error) {
+func (r *conversionRun) image(ctx context.Context, m *oci.Manifest) (*image.Image, error) {
 	if m.IsIndex() || m.Config == nil || !oci.IsConfig(m.Config.MediaType) {
 		return nil, nil
 	}
@@ -151,7 +152,7 @@ func (r *conversionRun) image(ctx context.Context, m *oci.Manifest) (*Image, err
 	if !any {
 		return nil, nil
 	}
-	return Of(ctx, r.c.s, m)
+	return image.Of(ctx, r.c.s, m)
 }
 
 func (r *conversionRun) checkDiffIDs() error {

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package image
+package convert
 
 import (
+	"github.com/dray-tools/dray/image"
+	"github.com/dray-tools/dray/internal/jsonedit"
 	"github.com/dray-tools/dray/layer"
 	"github.com/dray-tools/dray/oci"
 )
-
-// aboutDigest is BuildKit's annotation that says which child of an index an
-// attestation is about.
-const aboutDigest = "vnd.docker.reference.digest"
 
 // manifest returns what a manifest becomes, given the digest that it had.
 func (r *conversionRun) manifest(was oci.Digest) (*oci.Manifest, error) {
@@ -17,11 +15,11 @@ func (r *conversionRun) manifest(was oci.Digest) (*oci.Manifest, error) {
 		return m, nil
 	}
 	m := r.old[was]
-	doc, err := parseDocument(m.Raw)
+	doc, err := jsonedit.Parse(m.Raw)
 	if err != nil {
 		return nil, err
 	}
-	e := &edit{doc: doc}
+	e := &changes{doc: doc}
 	if m.IsIndex() {
 		err = r.index(e, m)
 	} else {
@@ -43,7 +41,7 @@ func (r *conversionRun) manifest(was oci.Digest) (*oci.Manifest, error) {
 		e.set(kind, "mediaType")
 	}
 	if e.err == nil && e.changed {
-		m, e.err = oci.ParseManifest(kind, doc.bytes())
+		m, e.err = oci.ParseManifest(kind, doc.Bytes())
 	}
 	if e.err != nil {
 		return nil, e.err
@@ -53,12 +51,12 @@ func (r *conversionRun) manifest(was oci.Digest) (*oci.Manifest, error) {
 }
 
 // index points the entries of an index at what its children have become.
-func (r *conversionRun) index(e *edit, m *oci.Manifest) error {
+func (r *conversionRun) index(e *changes, m *oci.Manifest) error {
 	for i, d := range m.Manifests {
 		if err := r.pointer(e, d, "manifests", i); err != nil {
 			return err
 		}
-		about := oci.Digest(d.Annotations[aboutDigest])
+		about := oci.Digest(d.Annotations[oci.AnnotationAbout])
 		if r.old[about] == nil {
 			continue
 		}
@@ -67,14 +65,14 @@ func (r *conversionRun) index(e *edit, m *oci.Manifest) error {
 			return err
 		}
 		if now.Descriptor.Digest != about {
-			e.set(now.Descriptor.Digest, "manifests", i, "annotations", aboutDigest)
+			e.set(now.Descriptor.Digest, "manifests", i, "annotations", oci.AnnotationAbout)
 		}
 	}
 	return nil
 }
 
 // pointer changes a descriptor of a manifest that is in the graph.
-func (r *conversionRun) pointer(e *edit, d oci.Descriptor, at ...any) error {
+func (r *conversionRun) pointer(e *changes, d oci.Descriptor, at ...any) error {
 	if r.old[d.Digest] == nil {
 		return nil
 	}
@@ -89,7 +87,7 @@ func (r *conversionRun) pointer(e *edit, d oci.Descriptor, at ...any) error {
 }
 
 // content changes the descriptors of config and layers.
-func (r *conversionRun) content(e *edit, m *oci.Manifest) error {
+func (r *conversionRun) content(e *changes, m *oci.Manifest) error {
 	if m.Config == nil { // the withdrawn artifact manifest
 		return nil
 	}
@@ -114,7 +112,7 @@ func (r *conversionRun) content(e *edit, m *oci.Manifest) error {
 	return nil
 }
 
-func (r *conversionRun) layer(e *edit, d oci.Descriptor, i int, converted bool) error {
+func (r *conversionRun) layer(e *changes, d oci.Descriptor, i int, converted bool) error {
 	now := d
 	var done outcome
 	want := false
@@ -138,12 +136,12 @@ func (r *conversionRun) layer(e *edit, d oci.Descriptor, i int, converted bool) 
 }
 
 // config changes the diff IDs of a config, which only eStargz asks for.
-func (r *conversionRun) config(img *Image, d *oci.Descriptor) error {
-	doc, err := parseDocument(img.Config)
+func (r *conversionRun) config(img *image.Image, d *oci.Descriptor) error {
+	doc, err := jsonedit.Parse(img.Config)
 	if err != nil {
 		return err
 	}
-	e := &edit{doc: doc}
+	e := &changes{doc: doc}
 	for i, l := range img.Manifest.Layers {
 		if want, _ := r.c.wants(l); !want {
 			continue
@@ -155,33 +153,33 @@ func (r *conversionRun) config(img *Image, d *oci.Descriptor) error {
 	if e.err != nil || !e.changed {
 		return e.err
 	}
-	b := oci.Bytes(d.MediaType, doc.bytes())
+	b := oci.Bytes(d.MediaType, doc.Bytes())
 	r.c.keep(b)
 	d.Digest, d.Size = b.Descriptor().Digest, b.Descriptor().Size
 	return nil
 }
 
-// An edit is a series of changes to a document, of which one can fail.
-type edit struct {
-	doc     *document
+// changes are a series of changes to a document, of which one can fail.
+type changes struct {
+	doc     *jsonedit.Document
 	changed bool
 	err     error
 }
 
-func (e *edit) set(value any, at ...any) {
+func (e *changes) set(value any, at ...any) {
 	if e.err == nil {
-		e.err, e.changed = e.doc.set(value, at...), true
+		e.err, e.changed = e.doc.Set(value, at...), true
 	}
 }
 
-func (e *edit) remove(at ...any) {
-	if e.doc.remove(at...) {
+func (e *changes) remove(at ...any) {
+	if e.doc.Remove(at...) {
 		e.changed = true
 	}
 }
 
 // descriptor changes what differs, and takes out what is about other content.
-func (e *edit) descriptor(now, was oci.Descriptor, at ...any) {
+func (e *changes) descriptor(now, was oci.Descriptor, at ...any) {
 	in := func(key string) []any { return append(append([]any{}, at...), key) }
 	if now.MediaType != was.MediaType {
 		e.set(now.MediaType, in("mediaType")...)
@@ -196,7 +194,7 @@ func (e *edit) descriptor(now, was oci.Descriptor, at ...any) {
 }
 
 // annotations brings those of a layer up to date.
-func (e *edit) annotations(d oci.Descriptor, done outcome, i int) {
+func (e *changes) annotations(d oci.Descriptor, done outcome, i int) {
 	left := len(d.Annotations)
 	for k := range d.Annotations {
 		if _, stays := done.Annotations[k]; describesPacking(k) && !stays {
@@ -213,7 +211,7 @@ func (e *edit) annotations(d oci.Descriptor, done outcome, i int) {
 	if len(done.Annotations) == 0 {
 		return
 	}
-	if e.doc.get("layers", i, "annotations") == nil || string(e.doc.get("layers", i, "annotations")) == "null" {
+	if e.doc.Get("layers", i, "annotations") == nil || string(e.doc.Get("layers", i, "annotations")) == "null" {
 		e.set(map[string]string{}, "layers", i, "annotations")
 	}
 	for _, k := range []string{layer.AnnotationTOC, layer.AnnotationPlainSize} { // in one order

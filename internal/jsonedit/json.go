@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package image
+// Package jsonedit changes JSON and leaves every byte alone that is not changed.
+package jsonedit
 
 import (
 	"bytes"
@@ -9,12 +10,12 @@ import (
 	"github.com/dray-tools/dray/oci"
 )
 
-// A document is JSON to be edited: every byte outside of what is set or
+// A Document is JSON to be edited: every byte outside of what is set or
 // removed stays as it is, with unknown members, their order and white space.
-// Places are named by keys and array indexes: get("layers", 0, "digest").
+// Places are named by keys and array indexes: Get("layers", 0, "digest").
 // Edits take time for the objects and arrays on the way, not for the whole
-// document, which is written once, by bytes.
-type document struct{ root *node }
+// document, which is written once, by Bytes.
+type Document struct{ root *node }
 
 // A node is a value. What is in it is looked up when it is asked for.
 type node struct {
@@ -34,24 +35,24 @@ type item struct {
 	added  bool
 }
 
-// parseDocument reads JSON strictly: ErrInvalid if it is broken or two readers
+// Parse reads JSON strictly: ErrInvalid if it is broken or two readers
 // could understand it differently.
-func parseDocument(raw []byte) (*document, error) {
+func Parse(raw []byte) (*Document, error) {
 	if err := oci.CheckJSON(raw); err != nil {
 		return nil, err
 	}
-	return &document{&node{raw: raw}}, nil
+	return &Document{&node{raw: raw}}, nil
 }
 
-// bytes writes the document.
-func (d *document) bytes() []byte {
+// Bytes writes the document.
+func (d *Document) Bytes() []byte {
 	var out bytes.Buffer
 	d.root.write(&out)
 	return out.Bytes()
 }
 
-// get returns the value at a place as it would be written, or nil.
-func (d *document) get(path ...any) json.RawMessage {
+// Get returns the value at a place as it would be written, or nil.
+func (d *Document) Get(path ...any) json.RawMessage {
 	n := d.root
 	for _, step := range path {
 		i := n.find(step)
@@ -65,11 +66,11 @@ func (d *document) get(path ...any) json.RawMessage {
 	return bytes.TrimSpace(out.Bytes())
 }
 
-// set puts a value at a place: in the place of what is there, or as a new
+// Set puts a value at a place: in the place of what is there, or as a new
 // member after the others of an object, or as a new element if the index is the
 // length of an array. json.RawMessage is written as it is. ErrInvalid if the
 // object or array around the place is not there, or the value is no JSON.
-func (d *document) set(value any, path ...any) error {
+func (d *Document) Set(value any, path ...any) error {
 	raw, err := encode(value)
 	if err != nil {
 		return oci.Errorf(oci.ErrInvalid, "%w", err)
@@ -94,8 +95,23 @@ func (d *document) set(value any, path ...any) error {
 	return nil
 }
 
-// remove takes out what is at a place, with its key; false if nothing is.
-func (d *document) remove(path ...any) bool {
+// SetBefore is Set, but a member that is not there yet comes before another one
+// of its object, if that is there.
+func (d *Document) SetBefore(before string, value any, path ...any) error {
+	was := d.Get(path...)
+	if err := d.Set(value, path...); err != nil || was != nil || len(path) == 0 {
+		return err
+	}
+	way, i := d.way(path)
+	n := way[len(way)-1]
+	if to := n.find(before); to >= 0 {
+		n.move(i, to)
+	}
+	return nil
+}
+
+// Remove takes out what is at a place, with its key; false if nothing is.
+func (d *Document) Remove(path ...any) bool {
 	if len(path) == 0 {
 		return false
 	}
@@ -110,9 +126,58 @@ func (d *document) remove(path ...any) bool {
 	return true
 }
 
+// Splice puts values in the place of the elements from up to to of an array, in
+// the style of the others, whose bytes stay. json.RawMessage is written as it
+// is. ErrInvalid if there is no such array or part of it, or a value is no JSON.
+func (d *Document) Splice(from, to int, values []any, path ...any) error {
+	raws := make([][]byte, len(values))
+	for i, v := range values {
+		raw, err := encode(v)
+		if err != nil {
+			return oci.Errorf(oci.ErrInvalid, "%w", err)
+		}
+		raws[i] = raw
+	}
+	way, _ := d.way(append(path[:len(path):len(path)], 0))
+	if way == nil || !way[len(way)-1].is('[') || from < 0 || to < from || to > len(way[len(way)-1].items) {
+		return oci.Errorf(oci.ErrInvalid, "JSON has no array %v with elements %d to %d", path, from, to)
+	}
+	way[len(way)-1].splice(from, to, raws)
+	for _, n := range way {
+		n.changed = true
+	}
+	return nil
+}
+
+// Len is the number of elements of an array or members of an object, -1 of
+// anything else.
+func (d *Document) Len(path ...any) int {
+	way, _ := d.way(append(path[:len(path):len(path)], 0))
+	if way == nil {
+		return -1
+	}
+	n := way[len(way)-1]
+	if !n.is('[') && !n.is('{') {
+		return -1
+	}
+	return len(n.items)
+}
+
+// Keys are the members of an object, in their order; nil of anything else.
+func (d *Document) Keys(path ...any) (keys []string) {
+	if d.Len(path...) < 1 {
+		return nil
+	}
+	way, _ := d.way(append(path[:len(path):len(path)], 0))
+	for _, i := range way[len(way)-1].items {
+		keys = append(keys, i.key)
+	}
+	return keys
+}
+
 // way returns the nodes around a place, the root first, and the index of the
 // place in the last one, -1 if it is not there. nil if there is no way.
-func (d *document) way(path []any) ([]*node, int) {
+func (d *Document) way(path []any) ([]*node, int) {
 	way := []*node{d.root}
 	for n := d.root; ; {
 		i := n.find(path[len(way)-1])

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package image
+// Package convert gives images another packing or other media types, as a source
+// wrapped round the one that has them.
+package convert
 
 import (
 	"context"
@@ -17,8 +19,8 @@ import (
 // been packed like that before.
 var ErrNotRemembered = errors.New("the result is not known before")
 
-// ConvertOptions say what becomes of images. The zero value changes nothing.
-type ConvertOptions struct {
+// Options say what becomes of images. The zero value changes nothing.
+type Options struct {
 	// Packing is how the layers shall be packed; nil: as they are. A layer that
 	// is packed so already is left alone, unless a level is asked for.
 	Packing *layer.Packing
@@ -50,7 +52,7 @@ type ConvertOptions struct {
 // concurrent use. Close removes its files.
 type Converter struct {
 	s oci.Source
-	o ConvertOptions
+	o Options
 
 	big, small chan struct{} // slots: packing uses all cores for big layers
 
@@ -60,10 +62,10 @@ type Converter struct {
 	packed map[oci.Digest][]*conversion // by the digest that they have
 }
 
-// Converting makes a source that converts what s has. Resolve reads and
+// New makes a source that converts what s has. Resolve reads and
 // converts, unless the result is remembered: then the layers are converted
 // only if they are opened.
-func Converting(s oci.Source, o ConvertOptions) *Converter {
+func New(s oci.Source, o Options) *Converter {
 	if o.PlainOnly && o.Packing == nil {
 		o.Packing = &layer.Packing{}
 	}

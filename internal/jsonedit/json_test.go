@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package image_test
+package jsonedit_test
 
 import (
 	"bytes"
@@ -12,13 +12,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dray-tools/dray/image"
+	"github.com/dray-tools/dray/internal/jsonedit"
 	"github.com/dray-tools/dray/oci"
 )
 
-func parse(t testing.TB, s string) *image.Document {
+func parse(t testing.TB, s string) *jsonedit.Document {
 	t.Helper()
-	d, err := image.ParseDocument([]byte(s))
+	d, err := jsonedit.Parse([]byte(s))
 	if err != nil {
 		t.Fatalf("%s: %v", s, err)
 	}
@@ -27,11 +27,11 @@ func parse(t testing.TB, s string) *image.Document {
 
 func TestDocument(t *testing.T) {
 	t.Parallel()
-	set := func(v any, path ...any) func(*image.Document) error {
-		return func(d *image.Document) error { return d.Set(v, path...) }
+	set := func(v any, path ...any) func(*jsonedit.Document) error {
+		return func(d *jsonedit.Document) error { return d.Set(v, path...) }
 	}
-	remove := func(path ...any) func(*image.Document) error {
-		return func(d *image.Document) error {
+	remove := func(path ...any) func(*jsonedit.Document) error {
+		return func(d *jsonedit.Document) error {
 			if !d.Remove(path...) {
 				return errors.New("nothing removed")
 			}
@@ -40,28 +40,28 @@ func TestDocument(t *testing.T) {
 	}
 	for _, c := range []struct {
 		in    string
-		edits []func(*image.Document) error
+		edits []func(*jsonedit.Document) error
 		want  string
 	}{
 		{`{"a":1}`, nil, `{"a":1}`},
-		{" {\"a\" : [ 1 ,2 ] } \n", []func(*image.Document) error{set("x", "a", 1)}, " {\"a\" : [ 1 ,\"x\" ] } \n"},
-		{`{"a":{"b":"\"}{","c":1.50e3}}`, []func(*image.Document) error{set(2, "a", "c")}, `{"a":{"b":"\"}{","c":2}}`},
-		{`{"a":1}`, []func(*image.Document) error{set("<&>", "b")}, `{"a":1,"b":"<&>"}`},
-		{"{\n  \"a\": 1,\n  \"b\": 2\n}\n", []func(*image.Document) error{set(3, "c"), set(4, "d")}, "{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3,\n  \"d\": 4\n}\n"},
-		{"{\n  \"a\": 1\n}", []func(*image.Document) error{set(3, "c")}, "{\n  \"a\": 1,\n  \"c\": 3\n}"},
-		{`{ }`, []func(*image.Document) error{set(3, "c")}, `{"c":3}`},
-		{`[]`, []func(*image.Document) error{set(1, 0), set(2, 1)}, `[1,2]`},
-		{`[1, 2]`, []func(*image.Document) error{set(3, 2)}, `[1, 2, 3]`},
-		{`[1, 2, 3]`, []func(*image.Document) error{remove(1)}, `[1, 3]`},
-		{`[1, 2, 3]`, []func(*image.Document) error{remove(2)}, `[1, 2]`},
-		{`[1, 2, 3]`, []func(*image.Document) error{remove(0), remove(0)}, `[3]`},
-		{`[ 1, 2 ]`, []func(*image.Document) error{remove(0), remove(0)}, `[]`},
-		{`[ 1, 2 ]`, []func(*image.Document) error{remove(0), set(5, 1)}, `[ 2, 5 ]`},
-		{"{\n \"a\": 1,\n \"b\": 2}", []func(*image.Document) error{remove("a")}, "{\n \"b\": 2}"},
-		{`{"a":{"x":1},"b":2}`, []func(*image.Document) error{remove("a", "x"), set(1, "a", "y")}, `{"a":{"y":1},"b":2}`},
-		{`{"a":1}`, []func(*image.Document) error{set(json.RawMessage(` {"b":[]} `), "a"), set(1, "a", "b", 0)}, `{"a":{"b":[1]}}`},
-		{`{"\u0061":1}`, []func(*image.Document) error{set(2, "a")}, `{"\u0061":2}`},
-		{`7`, []func(*image.Document) error{set("x")}, `"x"`},
+		{" {\"a\" : [ 1 ,2 ] } \n", []func(*jsonedit.Document) error{set("x", "a", 1)}, " {\"a\" : [ 1 ,\"x\" ] } \n"},
+		{`{"a":{"b":"\"}{","c":1.50e3}}`, []func(*jsonedit.Document) error{set(2, "a", "c")}, `{"a":{"b":"\"}{","c":2}}`},
+		{`{"a":1}`, []func(*jsonedit.Document) error{set("<&>", "b")}, `{"a":1,"b":"<&>"}`},
+		{"{\n  \"a\": 1,\n  \"b\": 2\n}\n", []func(*jsonedit.Document) error{set(3, "c"), set(4, "d")}, "{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3,\n  \"d\": 4\n}\n"},
+		{"{\n  \"a\": 1\n}", []func(*jsonedit.Document) error{set(3, "c")}, "{\n  \"a\": 1,\n  \"c\": 3\n}"},
+		{`{ }`, []func(*jsonedit.Document) error{set(3, "c")}, `{"c":3}`},
+		{`[]`, []func(*jsonedit.Document) error{set(1, 0), set(2, 1)}, `[1,2]`},
+		{`[1, 2]`, []func(*jsonedit.Document) error{set(3, 2)}, `[1, 2, 3]`},
+		{`[1, 2, 3]`, []func(*jsonedit.Document) error{remove(1)}, `[1, 3]`},
+		{`[1, 2, 3]`, []func(*jsonedit.Document) error{remove(2)}, `[1, 2]`},
+		{`[1, 2, 3]`, []func(*jsonedit.Document) error{remove(0), remove(0)}, `[3]`},
+		{`[ 1, 2 ]`, []func(*jsonedit.Document) error{remove(0), remove(0)}, `[]`},
+		{`[ 1, 2 ]`, []func(*jsonedit.Document) error{remove(0), set(5, 1)}, `[ 2, 5 ]`},
+		{"{\n \"a\": 1,\n \"b\": 2}", []func(*jsonedit.Document) error{remove("a")}, "{\n \"b\": 2}"},
+		{`{"a":{"x":1},"b":2}`, []func(*jsonedit.Document) error{remove("a", "x"), set(1, "a", "y")}, `{"a":{"y":1},"b":2}`},
+		{`{"a":1}`, []func(*jsonedit.Document) error{set(json.RawMessage(` {"b":[]} `), "a"), set(1, "a", "b", 0)}, `{"a":{"b":[1]}}`},
+		{`{"\u0061":1}`, []func(*jsonedit.Document) error{set(2, "a")}, `{"\u0061":2}`},
+		{`7`, []func(*jsonedit.Document) error{set("x")}, `"x"`},
 	} {
 		d := parse(t, c.in)
 		for _, e := range c.edits {
@@ -78,7 +78,7 @@ func TestDocument(t *testing.T) {
 func TestDocumentRefuses(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"", "{", `{"a":1}x`, `{"a":1,"a":2}`, "\xff", `{"a":NaN}`, strings.Repeat("[", 100) + strings.Repeat("]", 100)} {
-		if _, err := image.ParseDocument([]byte(s)); !errors.Is(err, oci.ErrInvalid) {
+		if _, err := jsonedit.Parse([]byte(s)); !errors.Is(err, oci.ErrInvalid) {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
@@ -107,7 +107,7 @@ func FuzzDocument(f *testing.F) {
 		f.Add([]byte(s), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, pick uint8) {
-		d, err := image.ParseDocument(raw)
+		d, err := jsonedit.Parse(raw)
 		if err != nil {
 			return
 		}
@@ -145,7 +145,7 @@ func FuzzDocument(f *testing.F) {
 	})
 }
 
-func check(t *testing.T, d *image.Document, want any) {
+func check(t *testing.T, d *jsonedit.Document, want any) {
 	t.Helper()
 	var got any
 	if err := json.Unmarshal(d.Bytes(), &got); err != nil || !reflect.DeepEqual(got, want) {
@@ -198,4 +198,43 @@ func edit(v any, path []any, value any, remove bool) any {
 		return out
 	}
 	return v
+}
+
+func TestSplice(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		in       string
+		from, to int
+		values   []any
+		want     string
+	}{
+		{`{"a":[1,2,3]}`, 0, 1, []any{8, 9}, `{"a":[8,9,2,3]}`},
+		{`{"a":[1,2,3]}`, 1, 3, nil, `{"a":[1]}`},
+		{`{"a":[1,2,3]}`, 3, 3, []any{"x"}, `{"a":[1,2,3,"x"]}`},
+		{`{"a":[1,2]}`, 0, 2, nil, `{"a":[]}`},
+		{`{"a":[ ]}`, 0, 0, []any{json.RawMessage(`{"x": 1}`), 2}, `{"a":[{"x": 1},2]}`},
+		{`{"a":[7]}`, 0, 0, []any{6}, `{"a":[6,7]}`},
+		{"{\"a\": [\n  1,\n  2\n]}", 0, 1, []any{5, 6}, "{\"a\": [\n  5,\n  6,\n  2\n]}"},
+		{"{\"a\": [\n  1\n]}", 1, 1, []any{5}, "{\"a\": [\n  1,\n  5\n]}"},
+	} {
+		d := parse(t, c.in)
+		if err := d.Splice(c.from, c.to, c.values, "a"); err != nil || string(d.Bytes()) != c.want {
+			t.Errorf("%s becomes %s, %v; want %s", c.in, d.Bytes(), err, c.want)
+		}
+	}
+	d := parse(t, `{"a":[1],"b":"x","c":{"y":1,"z":2}}`)
+	for _, bad := range []struct {
+		from, to int
+		path     string
+	}{{0, 2, "a"}, {1, 0, "a"}, {-1, 0, "a"}, {0, 0, "b"}, {0, 0, "c"}, {0, 0, "d"}} {
+		if err := d.Splice(bad.from, bad.to, nil, bad.path); !errors.Is(err, oci.ErrInvalid) {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+	if a, b, c := d.Len("a"), d.Len("b"), d.Len("c"); a != 1 || b != -1 || c != 2 {
+		t.Errorf("lengths %d %d %d", a, b, c)
+	}
+	if got := string(d.Bytes()); got != `{"a":[1],"b":"x","c":{"y":1,"z":2}}` {
+		t.Errorf("became %s", got)
+	}
 }

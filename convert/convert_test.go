@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package image_test
+package convert_test
 
 import (
 	"archive/tar"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/containerd/stargz-snapshotter/estargz"
 
+	"github.com/dray-tools/dray/convert"
 	"github.com/dray-tools/dray/image"
 	"github.com/dray-tools/dray/layer"
 	"github.com/dray-tools/dray/oci"
@@ -80,12 +81,12 @@ func (s *shelf) read(layers []oci.Blob) (n int) {
 	return n
 }
 
-func converting(t testing.TB, s oci.Source, o image.ConvertOptions) *image.Converter {
+func converting(t testing.TB, s oci.Source, o convert.Options) *convert.Converter {
 	t.Helper()
 	if o.TempDir == "" {
 		o.TempDir = t.TempDir()
 	}
-	c := image.Converting(s, o)
+	c := convert.New(s, o)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -185,8 +186,8 @@ func TestConvertPairs(t *testing.T) {
 				}
 				t.Run(from+" to "+to+" "+types, func(t *testing.T) {
 					t.Parallel()
-					start := copied(t, converting(t, newShelf(original), image.ConvertOptions{Packing: packing(t, from)}))
-					end := copied(t, converting(t, newShelf(start), image.ConvertOptions{Packing: packing(t, to), MediaTypes: types}))
+					start := copied(t, converting(t, newShelf(original), convert.Options{Packing: packing(t, from)}))
+					end := copied(t, converting(t, newShelf(start), convert.Options{Packing: packing(t, to), MediaTypes: types}))
 					before, after := images(t, start), images(t, end)
 					for i, img := range after {
 						if !strings.Contains(to, "estargz") && before[i].DiffIDs[1] != img.DiffIDs[1] {
@@ -230,8 +231,8 @@ func checkLayer(t *testing.T, d oci.Descriptor, to, types string, raw []byte) {
 
 func TestConvertNothing(t *testing.T) {
 	t.Parallel()
-	f := copied(t, converting(t, newShelf(ocitest.Index(1)), image.ConvertOptions{Packing: packing(t, "gzip")}))
-	for _, o := range []image.ConvertOptions{{}, {Packing: packing(t, "gzip")}, {MediaTypes: "oci"}, {PlainOnly: true}, {PlainOnly: true, Packing: packing(t, "zstd")}, {NoWork: true, Packing: packing(t, "gzip")}} {
+	f := copied(t, converting(t, newShelf(ocitest.Index(1)), convert.Options{Packing: packing(t, "gzip")}))
+	for _, o := range []convert.Options{{}, {Packing: packing(t, "gzip")}, {MediaTypes: "oci"}, {PlainOnly: true}, {PlainOnly: true, Packing: packing(t, "zstd")}, {NoWork: true, Packing: packing(t, "gzip")}} {
 		s := newShelf(f)
 		d, err := converting(t, s, o).Resolve(t.Context(), "1")
 		if err != nil || d.Digest != f.Root.Digest || s.read(f.Layers()) != 0 {
@@ -246,7 +247,7 @@ func TestConvertOnce(t *testing.T) {
 	s := newShelf(f)
 	var mu sync.Mutex
 	read := map[oci.Digest]int{}
-	o := image.ConvertOptions{Packing: packing(t, "zstd"), CacheDir: t.TempDir(), Progress: func(d oci.Descriptor, n int) {
+	o := convert.Options{Packing: packing(t, "zstd"), CacheDir: t.TempDir(), Progress: func(d oci.Descriptor, n int) {
 		mu.Lock()
 		defer mu.Unlock()
 		read[d.Digest] += n
@@ -280,12 +281,12 @@ func TestConvertKeep(t *testing.T) {
 	t.Parallel()
 	f := ocitest.Index(3)
 	s := newShelf(f)
-	o := image.ConvertOptions{Packing: packing(t, "gzip"), Keep: func(m *oci.Manifest) ([]bool, error) { return []bool{false, true, false}, nil }}
+	o := convert.Options{Packing: packing(t, "gzip"), Keep: func(m *oci.Manifest) ([]bool, error) { return []bool{false, true, false}, nil }}
 	got := images(t, copied(t, converting(t, s, o)))
 	if len(got) != 1 || got[0].Platform.Architecture != "arm64" || s.read(f.Layers()) != 2 {
 		t.Errorf("%d images, %d layers opened", len(got), s.read(f.Layers()))
 	}
-	if got := images(t, copied(t, converting(t, newShelf(f), image.ConvertOptions{Keep: o.Keep}))); len(got) != 1 {
+	if got := images(t, copied(t, converting(t, newShelf(f), convert.Options{Keep: o.Keep}))); len(got) != 1 {
 		t.Errorf("%d images without packing", len(got))
 	}
 }
@@ -327,7 +328,7 @@ func TestConvertUnknownMembers(t *testing.T) {
 }
 `
 	odd(t, s, oci.FromBytes(plain), form, l.Digest, l.Size, `"io.github.containers.zstd-chunked.manifest-position":"1:2:3", `, oci.MediaLayerGzip, fmt.Sprintf(`, "urls": ["https://example.org"], "data": %q`, encode(packed)))
-	c := converting(t, s, image.ConvertOptions{Packing: packing(t, "zstd")})
+	c := converting(t, s, convert.Options{Packing: packing(t, "zstd")})
 	d, err := c.Resolve(t.Context(), "1")
 	must(t, err)
 	m, err := oci.Fetch(t.Context(), c, d)
@@ -338,7 +339,7 @@ func TestConvertUnknownMembers(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", m.Raw, want)
 	}
 	s.tags["2"] = d
-	c = converting(t, s, image.ConvertOptions{MediaTypes: "docker"})
+	c = converting(t, s, convert.Options{MediaTypes: "docker"})
 	d, err = c.Resolve(t.Context(), "1")
 	must(t, err)
 	m, err = oci.Fetch(t.Context(), c, d)
@@ -361,7 +362,7 @@ func TestConvertEstargzConfig(t *testing.T) {
 	plain, packed := gzipped(t, "f")
 	l := s.add(oci.MediaLayerGzip, packed)
 	odd(t, s, oci.FromBytes(plain), oneLayer, oci.MediaLayerGzip, l.Digest, l.Size)
-	f := copied(t, converting(t, s, image.ConvertOptions{Packing: packing(t, "estargz")}))
+	f := copied(t, converting(t, s, convert.Options{Packing: packing(t, "estargz")}))
 	img := images(t, f)[0]
 	want := fmt.Sprintf("{ \"rootfs\": {\"type\":\"layers\", \"diff_ids\":[ %q ]},\n\"os\":\"linux\",\"architecture\":\"amd64\",\"odd\":[1.0] }", img.DiffIDs[0])
 	if string(img.Config) != want || img.DiffIDs[0] == oci.FromBytes(plain) {
@@ -396,7 +397,7 @@ func TestConvertAbout(t *testing.T) {
 			entry(w.Fixture("still").Root, ""), entry(w.Fixture("art").Root, ""))
 	}
 	s.tags["1"] = s.add(oci.MediaIndex, entries(about.Root, f.Root))
-	c := converting(t, s, image.ConvertOptions{Packing: packing(t, "gzip")})
+	c := converting(t, s, convert.Options{Packing: packing(t, "gzip")})
 	d, err := c.Resolve(t.Context(), "1")
 	must(t, err)
 	index, err := oci.Fetch(t.Context(), c, d)
@@ -416,7 +417,7 @@ func TestConvertAbout(t *testing.T) {
 func TestConvertRanges(t *testing.T) {
 	t.Parallel()
 	f := ocitest.Image(1, 1, 5000)
-	c := converting(t, newShelf(f), image.ConvertOptions{Packing: packing(t, "gzip")})
+	c := converting(t, newShelf(f), convert.Options{Packing: packing(t, "gzip")})
 	d, err := c.Resolve(t.Context(), "1")
 	must(t, err)
 	m, err := oci.Fetch(t.Context(), c, d)

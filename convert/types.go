@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package image
+package convert
 
 import (
 	"strings"
@@ -9,40 +9,20 @@ import (
 	"github.com/dray-tools/dray/oci"
 )
 
-// families pairs OCI's media types with Docker's for the same thing.
-var families = [][2]string{
-	{oci.MediaManifest, oci.MediaDockerManifest},
-	{oci.MediaIndex, oci.MediaDockerList},
-	{oci.MediaConfig, oci.MediaDockerConfig},
-	{oci.MediaLayer, oci.MediaDockerPlain},
-	{oci.MediaLayerGzip, oci.MediaDockerLayer},
-	{oci.MediaLayerZstd, oci.MediaDockerZstd},
-	{"application/vnd.oci.image.layer.nondistributable.v1.tar", "application/vnd.docker.image.rootfs.foreign.diff.tar"},
-	{"application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", oci.MediaDockerForeign},
-	{"application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", "application/vnd.docker.image.rootfs.foreign.diff.tar.zstd"},
-}
-
 // mediaType is what a media type becomes.
 func (c *Converter) mediaType(t string) (string, error) {
-	from, to := 1, 0
 	switch c.o.MediaTypes {
 	case "":
 		return t, nil
-	case "docker":
-		from, to = 0, 1
 	case "oci":
-	default:
-		return t, oci.Errorf(oci.ErrInvalid, "media types %s: want oci or docker", oci.Quote(c.o.MediaTypes))
-	}
-	for _, f := range families {
-		if t == f[from] || t == f[to] {
-			return f[to], nil
+		return oci.ToOCI(t), nil
+	case "docker":
+		if to, ok := oci.ToDocker(t); ok {
+			return to, nil
 		}
-	}
-	if to == 1 {
 		return t, oci.Errorf(oci.ErrUnsupported, "%s is no media type of Docker's: artifacts and attestations can only be left out, by choosing platforms or images without them", oci.Quote(t))
 	}
-	return t, nil
+	return t, oci.Errorf(oci.ErrInvalid, "media types %s: want oci or docker", oci.Quote(c.o.MediaTypes))
 }
 
 // tarTypes are the media types of layers that can be packed differently.

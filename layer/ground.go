@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package layer
+
+import "context"
+
+// A Ground is the file system that a layer is put on, as far as Rewrite asks.
+type Ground interface {
+	// Dir tells where a directory really is, when the links on the way to it, and
+	// a link at its end, are followed within the root. dir is clean, slash-separated
+	// and without a slash at its start.
+	Dir(ctx context.Context, dir string) (Place, error)
+}
+
+// A Place is where a directory really is.
+type Place struct {
+	Path  string // clean, "." for the root
+	There There
+}
+
+// There tells whether a Place exists.
+type There uint8
+
+// What is at a Place.
+const (
+	Unknown There = iota // nothing was looked at
+	Absent
+	Present // a directory
+)

@@ -19,12 +19,22 @@ import (
 
 // CreateOptions say how a directory becomes a layer.
 type CreateOptions struct {
-	Packing Packing
+	Packing Packing // not of WriteTar
+	// Prefix is the directory of the image that the content is put below. A single
+	// file becomes it, or is put into it if there is a slash at its end.
+	Prefix string
 	// Time is what every entry says; the zero value is the beginning of 1970.
 	Time time.Time
+	// KeepTime keeps the times of files, to the second, but none after Time, unless
+	// that is zero.
+	KeepTime bool
 	// KeepOwner keeps owners, and setuid and setgid with them. Without it all
 	// belongs to root, where those bits would give away root's rights.
 	KeepOwner bool
+	// Owner is whom everything belongs to instead; nil: root.
+	Owner *Owner
+	// Mode changes the modes of files and directories, last of all.
+	Mode Mode
 }
 
 // Created is a layer that Create has written.
@@ -37,27 +47,18 @@ type Created struct {
 }
 
 // Create writes a layer with all that is in a directory, but not the directory
-// itself. Equal content gives equal bytes whoever runs it: entries are in
-// order, links are kept as they are and never followed, hard links stay hard
-// links, capabilities are kept, other attributes are not. Nothing outside of
-// dir is read. ErrInvalid for what a layer cannot hold, or if w is a file in
-// dir; ErrBusy if a file changes while it is read.
-func Create(ctx context.Context, w io.Writer, dir string, o CreateOptions) (Created, error) {
+// itself, or with a single file. Equal content gives equal bytes whoever runs
+// it: entries are in order, links are kept as they are and never followed, hard
+// links stay hard links, capabilities are kept, other attributes are not.
+// Nothing outside of src is read. ErrInvalid for what a layer cannot hold, or if
+// w is a file in src; ErrBusy if a file changes while it is read.
+func Create(ctx context.Context, w io.Writer, src string, o CreateOptions) (Created, error) {
 	z, err := o.Packing.NewWriter(w)
 	if err != nil {
 		return Created{}, err
 	}
-	root, err := os.OpenRoot(dir)
+	done, err := create(ctx, z, w, src, o)
 	if err != nil {
-		z.abort()
-		return Created{}, err
-	}
-	defer root.Close()
-	if o.Time.IsZero() {
-		o.Time = time.Unix(0, 0)
-	}
-	c := &creator{o: o, self: regularFile(w), links: map[inode]string{}, queue: make(chan *item, readAhead), work: make(chan *item, readAhead)}
-	if err := c.run(ctx, root, z); err != nil {
 		z.abort()
 		return Created{}, err
 	}
@@ -65,9 +66,9 @@ func Create(ctx context.Context, w io.Writer, dir string, o CreateOptions) (Crea
 		return Created{}, err
 	}
 	p := z.Packed()
-	c.done.DiffID = p.DiffID
-	c.done.Descriptor = oci.Descriptor{MediaType: o.Packing.MediaType(oci.MediaLayer), Digest: p.Digest, Size: p.Size, Annotations: p.Annotations}
-	return c.done, nil
+	done.DiffID = p.DiffID
+	done.Descriptor = oci.Descriptor{MediaType: o.Packing.MediaType(oci.MediaLayer), Digest: p.Digest, Size: p.Size, Annotations: p.Annotations}
+	return done, nil
 }
 
 // regularFile is what a writer writes to, or nil.
@@ -116,14 +117,18 @@ type item struct {
 
 var heads = sync.Pool{New: func() any { return new([headSize + 1]byte) }}
 
-func (c *creator) run(ctx context.Context, root *os.Root, w io.Writer) error {
+func (c *creator) run(ctx context.Context, src *placed, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	var walked error
 	wg.Go(func() {
 		defer close(c.queue)
 		defer close(c.work)
-		walked = c.walk(ctx, root, "", 0)
+		if src.file == "" {
+			walked = c.walk(ctx, src.root, src.prefix, 0)
+		} else {
+			walked = c.single(ctx, src)
+		}
 	})
 	for range readers {
 		wg.Go(func() {
@@ -164,8 +169,8 @@ func (c *creator) walk(ctx context.Context, root *os.Root, prefix string, depth 
 		if err != nil {
 			return changed(prefix+name, err)
 		}
-		if strings.HasPrefix(name, ".wh.") {
-			return oci.Errorf(oci.ErrInvalid, "%s: a layer cannot hold this name: it says that %s is deleted", oci.Quote(prefix+name), oci.Quote(prefix+name[4:]))
+		if strings.HasPrefix(name, whiteoutPrefix) {
+			return checkHidden(prefix + name)
 		}
 		if info.Mode()&fs.ModeSocket != 0 {
 			c.done.Sockets++
@@ -240,9 +245,10 @@ func (c *creator) send(ctx context.Context, i *item) error {
 
 // item makes the header of a file, and opens it if it has content.
 func (c *creator) item(root *os.Root, prefix, name string, info fs.FileInfo) (*item, error) {
-	i := &item{h: &tar.Header{Name: prefix + name, ModTime: c.o.Time.Truncate(time.Second), Mode: int64(info.Mode().Perm())}, info: info}
+	i := &item{h: &tar.Header{Name: prefix + name, ModTime: c.time(info), Mode: int64(info.Mode().Perm())}, info: info}
 	st := statOf(info)
 	c.owner(i.h, info, st)
+	i.h.Mode = c.o.Mode.Apply(i.h.Mode, info.IsDir())
 	switch mode := info.Mode(); {
 	case mode.IsDir():
 		i.h.Typeflag, i.h.Name = tar.TypeDir, i.h.Name+"/"
@@ -266,6 +272,16 @@ func (c *creator) item(root *os.Root, prefix, name string, info fs.FileInfo) (*i
 	return i, nil
 }
 
+func (c *creator) time(info fs.FileInfo) time.Time {
+	if t := info.ModTime(); c.o.KeepTime && (c.o.Time.IsZero() || t.Before(c.o.Time)) {
+		return t.Truncate(time.Second)
+	}
+	if c.o.Time.IsZero() {
+		return time.Unix(0, 0)
+	}
+	return c.o.Time.Truncate(time.Second)
+}
+
 func (c *creator) owner(h *tar.Header, info fs.FileInfo, st stat) {
 	if info.Mode()&fs.ModeSticky != 0 {
 		h.Mode |= 0o1000
@@ -273,7 +289,11 @@ func (c *creator) owner(h *tar.Header, info fs.FileInfo, st stat) {
 	if !st.known { // Windows, which does not know who may execute what
 		h.Mode = 0o755
 	}
-	if !c.o.KeepOwner {
+	switch {
+	case c.o.Owner != nil:
+		h.Uid, h.Gid = c.o.Owner.UID, c.o.Owner.GID
+		return
+	case !c.o.KeepOwner:
 		return
 	}
 	h.Uid, h.Gid = st.uid, st.gid

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package input
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"github.com/dray-tools/dray/oci"
+)
+
+// Made is the tar of a layer that write makes: the same bytes each time it is
+// called, for the same key, by which it is remembered. It is taken as a layer is.
+// write ends when its context does.
+func Made(name, key string, write func(ctx context.Context, w io.Writer) error) *Input {
+	return &Input{name: name, by: name, key: oci.FromBytes([]byte(key)), origin: func(Options) (origin, error) { return made(write), nil }}
+}
+
+// made is an origin that is made when it is opened.
+type made func(ctx context.Context, w io.Writer) error
+
+func (made) size() int64  { return -1 }
+func (made) close() error { return nil }
+
+func (m made) open(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+	if offset != 0 || length >= 0 {
+		return nil, oci.Errorf(oci.ErrUnsupported, "it has to be read from its start")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	r, w := io.Pipe()
+	t := &making{PipeReader: r, cancel: cancel}
+	t.wg.Go(func() { w.CloseWithError(m(ctx, w)) })
+	return t, nil
+}
+
+// A making ends what writes when nobody reads any more.
+type making struct {
+	*io.PipeReader
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+func (m *making) Close() error {
+	m.cancel()
+	err := m.PipeReader.Close()
+	m.wg.Wait()
+	return err
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package input_test
+
+import (
+	"context"
+	"io"
+	"sync/atomic"
+	"testing"
+
+	"github.com/dray-tools/dray/input"
+)
+
+func TestMade(t *testing.T) {
+	t.Parallel()
+	content := makeTar(t, text("a"), entry{".wh.b", nil})
+	var calls atomic.Int32
+	in := func() *input.Input {
+		return input.Made("flatten", "a key", func(_ context.Context, w io.Writer) error {
+			calls.Add(1)
+			_, err := w.Write(content)
+			return err
+		})
+	}
+	cache := t.TempDir()
+	var first *input.Layer
+	for range 2 {
+		m := input.New(input.Options{CacheDir: cache})
+		l, err := m.Layer(t.Context(), in(), input.Onto{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = l
+		}
+		if l.DiffID != first.DiffID || l.Descriptor().Digest != first.Descriptor().Digest {
+			t.Errorf("%s, and then %s", first.DiffID, l.DiffID)
+		}
+		if got := calls.Load(); got != 1 {
+			t.Errorf("made %d times", got)
+		}
+		if l == first {
+			defer m.Close()
+			continue
+		}
+		rc, err := l.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, rc); err != nil || calls.Load() != 2 {
+			t.Errorf("opened: %v, made %d times", err, calls.Load())
+		}
+		rc.Close()
+		m.Close()
+	}
+}

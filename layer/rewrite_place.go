@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package layer
+
+import (
+	"context"
+	"path"
+	"strings"
+
+	"github.com/dray-tools/dray/oci"
+)
+
+// maxWay is how many bytes of paths are remembered: a million directories.
+const maxWay = 256 << 20
+
+// whereabouts finds directories on a Ground that the tar is changing: what the
+// tar has brought so far counts first.
+type whereabouts struct {
+	ground  Ground
+	note    func(Answer)
+	answers map[string]Place
+	made    map[string]string // what the tar brought: links and their targets, directories and ""
+	changed bool              // there are links in made, or the Ground has lost something
+	room    int               // bytes that the maps may still take
+	found   map[string]Place  // before, which counts until a link changes
+}
+
+func newWhereabouts(g Ground, note func(Answer)) *whereabouts {
+	return &whereabouts{ground: g, note: note, answers: map[string]Place{}, made: map[string]string{}, found: map[string]Place{}, room: maxWay}
+}
+
+// nowhere is the Ground of layers that need all their parents.
+type nowhere struct{}
+
+func (nowhere) Dir(_ context.Context, dir string) (Place, error) { return Place{dir, Absent}, nil }
+
+// find follows the links to a directory, and at its end.
+func (w *whereabouts) find(ctx context.Context, dir string) (Place, error) {
+	if dir == "." {
+		return Place{".", Present}, nil
+	}
+	if at, ok := w.found[dir]; ok {
+		return at, nil
+	}
+	up, base := path.Split(dir)
+	at, err := w.find(ctx, path.Clean(up))
+	if err == nil {
+		at, err = w.walk(ctx, at, base)
+	}
+	if err != nil {
+		return Place{}, err
+	}
+	w.found[dir] = at
+	return at, w.spend(len(dir) + len(at.Path))
+}
+
+// walk goes on from a directory.
+func (w *whereabouts) walk(ctx context.Context, at Place, rest string) (Place, error) {
+	for hops := 0; rest != ""; {
+		var c, target string
+		var err error
+		c, rest, _ = strings.Cut(rest, "/")
+		switch c {
+		case "", ".":
+			continue
+		case "..":
+			at, err = w.ask(ctx, path.Dir(at.Path), Place{".", Present})
+		default:
+			p := path.Join(at.Path, c)
+			if target = w.made[p]; target != "" {
+				break
+			}
+			at, err = w.ask(ctx, p, at)
+			if err == nil && at.Path != p && w.changed { // the Ground does not know those
+				target = "/" + at.Path
+			}
+		}
+		if err != nil {
+			return Place{}, err
+		}
+		if target == "" {
+			continue
+		}
+		if hops++; hops > maxHops || len(target)+len(rest) > 16*maxPath {
+			return Place{}, oci.Errorf(oci.ErrInvalid, "links lead in circles, or too far: %s", oci.Quote(target))
+		}
+		if target[0] == '/' {
+			at = Place{".", Present}
+		}
+		rest = target + "/" + rest
+	}
+	return at, nil
+}
+
+// ask asks the Ground, once, and not below what it does not know or have.
+func (w *whereabouts) ask(ctx context.Context, dir string, up Place) (Place, error) {
+	switch {
+	case dir == ".":
+		return Place{".", Present}, nil
+	case up.There != Present:
+		return Place{dir, up.There}, nil
+	}
+	if at, ok := w.answers[dir]; ok {
+		return at, nil
+	}
+	at, err := w.ground.Dir(ctx, dir)
+	if err != nil {
+		return Place{}, err
+	}
+	if clean, err := cleanName(at.Path); err != nil || clean != at.Path {
+		return Place{}, oci.Errorf(oci.ErrInvalid, "%s is said to be at %s", oci.Quote(dir), oci.Quote(at.Path))
+	}
+	w.note(Answer{dir, at})
+	if _, never := w.ground.(nowhere); never {
+		return at, nil
+	}
+	w.answers[dir] = at
+	if _, ok := w.answers[at.Path]; !ok && at.There == Present {
+		w.answers[at.Path] = at
+	}
+	return at, w.spend(len(dir) + len(at.Path))
+}
+
+func (w *whereabouts) spend(n int) error {
+	if w.room -= n + 128; w.room < 0 {
+		return oci.Errorf(oci.ErrInvalid, "more directories and links than can be put in place")
+	}
+	return nil
+}
+
+// wrote reports whether the tar brought a directory.
+func (w *whereabouts) wrote(dir string) bool {
+	target, ok := w.made[dir]
+	return ok && target == ""
+}
+
+// missing returns the parents that neither the Ground nor the tar has, from the
+// outermost on, which the caller then writes. dir is a place where find led.
+func (w *whereabouts) missing(ctx context.Context, dir string) (dirs []string, err error) {
+	if dir == "." || w.wrote(dir) || !w.changed && w.answers[dir] == (Place{dir, Present}) {
+		return nil, nil
+	}
+	at := Place{".", Present}
+	for end := range ends(dir) {
+		p := dir[:end]
+		if at, err = w.ask(ctx, p, at); err != nil {
+			return nil, err
+		}
+		if at.There != Absent || w.wrote(p) {
+			continue
+		}
+		dirs = append(dirs, p)
+		if err := w.mark(p, ""); err != nil {
+			return nil, err
+		}
+	}
+	return dirs, nil
+}
+
+// ends yields where the components of a path end.
+func ends(p string) func(func(int) bool) {
+	return func(yield func(int) bool) {
+		for i := 0; i < len(p); i++ {
+			if p[i] == '/' && !yield(i) {
+				return
+			}
+		}
+		yield(len(p))
+	}
+}
+
+// put remembers an entry that is written. leads is what it leads to, if it is a
+// symlink under whatever name.
+func (w *whereabouts) put(name string, k Kind, leads string) error {
+	if k == Dir {
+		return w.mark(name, "")
+	}
+	if leads != "" {
+		return w.mark(name, leads)
+	}
+	return w.forget(name)
+}
+
+// forget takes note that what was there is replaced, also in the Ground.
+func (w *whereabouts) forget(name string) error {
+	_, made := w.made[name]
+	_, asked := w.answers[name]
+	_, found := w.found[name]
+	if made || asked || found {
+		w.found = map[string]Place{}
+	}
+	delete(w.made, name)
+	if up := path.Dir(name); up != "." && w.answers[up] != (Place{up, Present}) {
+		return nil // there was nothing
+	}
+	w.changed = true
+	w.answers[name] = Place{name, Absent}
+	return w.spend(len(name))
+}
+
+func (w *whereabouts) mark(name, target string) error {
+	if target != "" || w.made[name] != "" {
+		if err := w.forget(name); err != nil {
+			return err
+		}
+	}
+	w.changed = w.changed || target != ""
+	w.made[name] = target
+	return w.spend(len(name) + len(target))
+}
+
+// target finds what a hard link means: a name in the tar or below it.
+func (w *whereabouts) target(ctx context.Context, name string) (string, error) {
+	dir := path.Dir(name)
+	at, err := w.find(ctx, dir)
+	if err != nil {
+		return "", err
+	}
+	if _, never := w.ground.(nowhere); at.There == Absent && !w.wrote(at.Path) && !never {
+		return "", oci.Errorf(oci.ErrInvalid, "link to %s, which is not there", oci.Quote(name))
+	}
+	return path.Join(at.Path, path.Base(name)), nil
+}

@@ -164,6 +164,7 @@ SOURCE_DATE_EPOCH, NO_COLOR.`,
 	f.Float64Var(&a.rate, "rate", 0, "requests a second to each host, `N` at most (default: no limit)")
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	addGroup(cmd, "Move and change:", a.copyCommand(), a.pullCommand(), a.pushCommand(), a.exportCommand(), a.unpackCommand(), a.packCommand(), a.tagCommand(), a.deleteCommand())
+	addGroup(cmd, "Edit:", a.appendCommand(), a.mutateCommand(), a.editCommand(), a.rebaseCommand(), a.flattenCommand(), a.squashCommand(), a.indexCommand())
 	addGroup(cmd, "Look:", a.inspectCommand(), a.digestCommand(), a.manifestCommand(), a.configCommand(), a.blobCommand(),
 		a.referrersCommand(), a.lsCommand(), a.catalogCommand(), a.filesCommand(), a.catCommand(), a.validateCommand(), a.diffCommand())
 	addGroup(cmd, "Registries:", a.loginCommand(), a.logoutCommand(), a.serveCommand())

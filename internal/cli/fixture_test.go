@@ -78,10 +78,12 @@ func number(ts *testscript.TestScript, s string, or int) int {
 }
 
 // mkimage REF [seed=1] [layers=2] [size=2000] [platform=linux/amd64]
-// [label=text]: an image that a build could have made. Layer 0 depends on
-// platform and size alone: images with the same of these share a base.
+// [label=text] [foreign=URL]: an image that a build could have made. Layer 0
+// depends on platform and size alone: images with the same of these share a
+// base. With foreign it has Docker's media types, as images of Windows have, and
+// layer 0 is at URL/DIGEST and nowhere else.
 func mkImage(ts *testscript.TestScript, neg bool, args []string) {
-	name, o, _ := words(ts, neg, args, "mkimage REF [seed=N] [layers=N] [size=N] [platform=P] [label=TEXT]")
+	name, o, _ := words(ts, neg, args, "mkimage REF [seed=N] [layers=N] [size=N] [platform=P] [label=TEXT] [foreign=URL]")
 	push(ts, name, image(ts, o, cmp.Or(o["platform"], "linux/amd64")))
 }
 
@@ -142,12 +144,24 @@ func image(ts *testscript.TestScript, o map[string]string, platform string) ocit
 			fmt.Fprint(h, platform, size, seed, i)
 		}
 		blob, id := layer(ts, h.Sum64(), size)
-		f.Blobs = append(f.Blobs, blob)
-		layers = append(layers, blob.Descriptor())
+		d := blob.Descriptor()
+		if o["foreign"] != "" {
+			d.MediaType = oci.MediaDockerLayer
+		}
+		if o["foreign"] != "" && i == 0 {
+			d.MediaType, d.URLs = oci.MediaDockerForeign, []string{o["foreign"] + "/" + string(d.Digest)}
+		} else {
+			f.Blobs = append(f.Blobs, blob)
+		}
+		layers = append(layers, d)
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, id)
 	}
-	c := document(oci.MediaConfig, config)
-	root := document(oci.MediaManifest, v1.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: oci.MediaManifest, Config: c.Descriptor(), Layers: layers})
+	kind, configKind := oci.MediaManifest, oci.MediaConfig
+	if o["foreign"] != "" {
+		kind, configKind = oci.MediaDockerManifest, oci.MediaDockerConfig
+	}
+	c := document(configKind, config)
+	root := document(kind, v1.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: kind, Config: c.Descriptor(), Layers: layers})
 	f.Blobs = append(f.Blobs, c, root)
 	f.Root = root.Descriptor()
 	f.Root.Platform = &p

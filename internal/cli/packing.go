@@ -4,6 +4,7 @@ package cli
 
 import (
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,29 +17,35 @@ import (
 // showPacking shows the layers that are packed anew while a plan is made: a bar
 // each on a terminal, else a line. finish takes the bars away.
 func (a *app) showPacking() (tell func(oci.Descriptor, int), finish func()) {
+	work, finish := a.showWork()
+	return func(d oci.Descriptor, n int) { work(short(string(d.Digest)), d.Size, n) }, finish
+}
+
+// showWork shows what is packed by names; a size of 0 is not known.
+func (a *app) showWork() (tell func(name string, total int64, n int), finish func()) {
 	f, ok := a.Err.(*os.File)
 	if !ok || a.quiet || !isTerminal(f) || a.Getenv("TERM") == "dumb" {
-		return func(d oci.Descriptor, n int) {
-			if n == 0 && d.Size >= worthALine {
-				a.note("packing %s %s", short(string(d.Digest)), size(d.Size))
+		return func(name string, total int64, n int) {
+			if n == 0 && total >= worthALine {
+				a.note("packing %s %s", name, size(total))
 			}
 		}, func() {}
 	}
 	b := &bars{p: mpb.New(mpb.WithOutput(f), mpb.WithWidth(30), mpb.WithRefreshRate(120*time.Millisecond))}
 	a.bars = b
 	var mu sync.Mutex
-	each := map[oci.Digest]*mpb.Bar{} // nil when a plan is there: the bars of the transfer take over
-	tell = func(d oci.Descriptor, n int) {
+	each := map[string]*mpb.Bar{} // nil when a plan is there: the bars of the transfer take over
+	tell = func(name string, total int64, n int) {
 		mu.Lock()
 		defer mu.Unlock()
 		if each == nil {
 			return
 		}
-		if each[d.Digest] == nil {
-			name := "pack " + short(string(d.Digest))[7:]
-			each[d.Digest] = b.bar(func(decor.Statistics) string { return name }, d.Size, mpb.BarRemoveOnComplete())
+		if each[name] == nil {
+			label := "pack " + printable(strings.TrimPrefix(name, "sha256:"))
+			each[name] = b.bar(func(decor.Statistics) string { return label }, total, mpb.BarRemoveOnComplete())
 		}
-		each[d.Digest].IncrBy(n)
+		each[name].IncrBy(n)
 	}
 	return tell, func() {
 		mu.Lock()

@@ -163,14 +163,20 @@ func (d *Document) Len(path ...any) int {
 	return len(n.items)
 }
 
+// Lines reports whether the document was written on several lines.
+func (d *Document) Lines() bool { return bytes.IndexByte(d.root.raw, '\n') >= 0 }
+
 // Keys are the members of an object, in their order; nil of anything else.
 func (d *Document) Keys(path ...any) (keys []string) {
 	if d.Len(path...) < 1 {
 		return nil
 	}
 	way, _ := d.way(append(path[:len(path):len(path)], 0))
-	for _, i := range way[len(way)-1].items {
-		keys = append(keys, i.key)
+	n := way[len(way)-1]
+	for _, i := range n.items {
+		if n.is('{') {
+			keys = append(keys, i.key)
+		}
 	}
 	return keys
 }

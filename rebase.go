@@ -245,8 +245,11 @@ func (r *rebasing) known(base *image.Image) (all []*layer.Outline, ok bool) {
 // base's index becomes that of the new base's index.
 func (r *rebasing) annotate(app *edit.Image, old foundBase, to *rebaseBase, onto *image.Image) error {
 	was := app.Annotation(annotationBaseDigest)
-	if was == "" && app.Annotation(annotationBaseName) == "" || to.root == nil {
+	if was == "" && app.Annotation(annotationBaseName) == "" {
 		return nil
+	}
+	if to.root == nil { // there is none to name
+		return app.Apply(edit.RemoveAnnotation(annotationBaseName), edit.RemoveAnnotation(annotationBaseDigest))
 	}
 	d := onto.Manifest.Descriptor.Digest
 	if old.base != nil && old.base.root != nil && old.base.root.IsIndex() && was == string(old.base.root.Descriptor.Digest) {
@@ -268,7 +271,12 @@ func (r *rebasing) annotateIndex(images []*edit.Image, reports []*RebasedImage) 
 			return nil
 		}
 	}
-	if !moved || r.onto.root == nil {
+	if !moved {
+		return nil
+	}
+	if r.onto.root == nil {
+		r.index.RemoveAnnotation(annotationBaseName)
+		r.index.RemoveAnnotation(annotationBaseDigest)
 		return nil
 	}
 	return edit.SetBase(r.index, r.onto.tag(), r.onto.root.Descriptor.Digest)

@@ -201,7 +201,7 @@ func TestEditsCommute(t *testing.T) {
 	d := s.image(rich, 2, false, ` "annotations": {"b":"1","c":"2"},`)
 	random := rand.New(rand.NewPCG(1, 2))
 	same := [][2]int{{1, 19}, {2, 19}, {13, 18}} // of one member
-	for range 200 {
+	for range 100 {
 		a, b := random.IntN(len(configEdits)), random.IntN(len(configEdits))
 		if a > b {
 			a, b = b, a

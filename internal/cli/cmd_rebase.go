@@ -4,8 +4,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -64,60 +62,4 @@ func forceHint(err error) error {
 		return hinted{err, "--force does it all the same"}
 	}
 	return err
-}
-
-// rebaseLines is the report for people: with all there is to say, or what they
-// should know.
-func rebaseLines(r *dray.Rebased, all bool) (lines []string) {
-	for _, i := range r.Images {
-		in := "  "
-		switch {
-		case i.Already:
-			lines = append(lines, fmt.Sprintf("%s: already on %s", i.Platform, i.NewBase.Name))
-			continue
-		case all || len(r.Images) == 1:
-			lines = append(lines, fmt.Sprintf("%s: from %s (%s) to %s (%s)", i.Platform, baseName(i.OldBase), i.OldBase.Found, i.NewBase.Name, i.NewBase.Found),
-				fmt.Sprintf("%s%s replaced by %d, %d stay", in, count(i.Old, "layer"), i.New, i.Own))
-		default:
-			in = i.Platform + ": "
-		}
-		for _, c := range i.Changes {
-			if all || c.Conflict {
-				lines = append(lines, in+changeLine(c))
-			}
-		}
-		for _, w := range i.Warnings {
-			lines = append(lines, in+"warning: "+w)
-		}
-		if all && i.Files == dray.FilesUnknown {
-			lines = append(lines, in+"not known: what the application's layers do to the base (--deep reads them)")
-		}
-	}
-	return lines
-}
-
-// baseName names a base, also one that only a label knows.
-func baseName(b dray.BaseUsed) string {
-	if b.Name == "" {
-		return "an unnamed base"
-	}
-	return b.Name
-}
-
-func changeLine(c rebase.Change) string {
-	s := c.Field + ": "
-	switch {
-	case c.Conflict:
-		return s + fmt.Sprintf("the application's %s stays; the base's went %s", valueOrNone(c.App), fromTo(valueOrNone(c.Old), valueOrNone(c.New)))
-	case c.Took == rebase.Both:
-		return s + fmt.Sprintf("%s, with the base's %s", valueOrNone(c.App), fromTo(valueOrNone(c.Old), valueOrNone(c.New)))
-	}
-	return s + fromTo(valueOrNone(c.App), valueOrNone(c.New))
-}
-
-func valueOrNone(s string) string {
-	if strings.TrimSpace(s) == "" {
-		return "none"
-	}
-	return shown(s)
 }

@@ -70,13 +70,13 @@ func (a *app) edit(c *cobra.Command, o *editFlags, work func() (*dray.Edited, er
 	}
 	result := func() any { return editOutcome{e.Was, e.Root, value, outcome(e.Plan, nil)} }
 	if o.dryRun {
+		if !o.format.text() {
+			return o.format.print(a.Out, editOutcome{e.Was, e.Root, value, outcome(e.Plan, e.Steps)})
+		}
 		for _, line := range text {
 			if _, err := fmt.Fprintln(a.Out, printable(line)); err != nil {
 				return err
 			}
-		}
-		if !o.format.text() {
-			return o.format.print(a.Out, editOutcome{e.Was, e.Root, value, outcome(e.Plan, e.Steps)})
 		}
 		return a.printPlan(e.Plan, o.format)
 	}

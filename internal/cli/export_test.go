@@ -18,3 +18,9 @@ var (
 
 	EscapeJSON = escapeJSON
 )
+
+// What the flags of append are read with.
+var (
+	DirLayer  = dirLayer
+	FileLayer = fileLayer
+)

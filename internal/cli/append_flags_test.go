@@ -13,7 +13,7 @@ import (
 func TestDirFlag(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"app:/srv": "app /srv", "./a:b:/srv/": "./a:b /srv/", "app:srv": "app srv", `C:\app:/srv`: `C:\app /srv`,
+		"app:/srv": "app /srv", "./a:bc:/srv/": "./a:bc /srv/", "app:srv": "app srv", `C:\app:/srv`: `C:\app /srv`,
 		"app:C:/srv": "app C:/srv", `C:\app:C:\srv`: `C:\app C:\srv`, ".:/": ". /",
 		"app": "", "app:": "", ":/srv": "", "": "",
 	} {

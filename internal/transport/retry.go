@@ -60,8 +60,8 @@ func (c *Client) retry(ctx context.Context, once bool, do func() error) error {
 func (c *Client) attempts(err error, once bool) int {
 	switch e := err.(type) { // not errors.As: what is wrapped was tried again elsewhere
 	case *Error:
-		if once || !retryable(e.Status) {
-			return 1
+		if once || !retryable(e.Status) || e.Status == http.StatusInternalServerError && e.Has("MANIFEST_BLOB_UNKNOWN") {
+			return 1 // the last is what distribution 3 says of layers with URLs that it does not allow
 		}
 		return c.o.Attempts
 	case *netError:

@@ -53,6 +53,21 @@ func fails(n int, status int, header ...string) http.HandlerFunc {
 	}
 }
 
+// A manifest that misses a layer misses it the next time too, whatever the
+// status says.
+func TestRefusalAsServerError(t *testing.T) {
+	play(t, func(w *world) {
+		w.serve("reg.example:443", func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Type", "application/json")
+			rw.WriteHeader(http.StatusInternalServerError)
+			fmt.Fprint(rw, `{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}`)
+		})
+		if _, err := w.get("reg.example", "/v2/a/b/x"); err == nil || len(w.requests()) != 1 {
+			t.Errorf("%v after %d requests", err, len(w.requests()))
+		}
+	})
+}
+
 func TestRetriedStatuses(t *testing.T) {
 	for _, status := range []int{408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/layer"
 	"github.com/dray-tools/dray/oci"
 )
@@ -99,25 +100,10 @@ func (m memory) forget() {
 
 // write remembers an outcome, whole or not at all.
 func (m memory) write(o *outcome) {
-	if m.dir == "" || os.MkdirAll(m.dir, 0o700) != nil {
+	if m.dir == "" {
 		return
 	}
-	raw, err := json.Marshal(note{m.Input, m.Packing, *o})
-	if err != nil {
-		return
-	}
-	f, err := os.CreateTemp(m.dir, ".new-*")
-	if err != nil {
-		return
-	}
-	_, err = f.Write(raw)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), m.path())
-	}
-	if err != nil {
-		os.Remove(f.Name())
+	if raw, err := json.Marshal(note{m.Input, m.Packing, *o}); err == nil {
+		_ = disk.Keep(m.path(), func(w io.Writer) error { _, err := w.Write(raw); return err }) // else it is done again
 	}
 }

@@ -3,7 +3,6 @@
 package input
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/layer"
 	"github.com/dray-tools/dray/oci"
 )
@@ -189,7 +189,7 @@ func (m memory) forget(k key) {
 // write adds an outcome to what is remembered, whole or not at all. Of two
 // processes that do so at the same time, one may be forgotten.
 func (m memory) write(k key, o outcome) {
-	if m.dir == "" || !o.sound(k) || os.MkdirAll(m.sizeDir(k.size), 0o700) != nil {
+	if m.dir == "" || !o.sound(k) {
 		return
 	}
 	list := slices.DeleteFunc(m.read(k), func(old outcome) bool { return old.How == o.How && slices.Equal(old.Asked, o.Asked) })
@@ -198,20 +198,7 @@ func (m memory) write(k key, o outcome) {
 	if raw == nil {
 		return
 	}
-	f, err := os.CreateTemp(m.sizeDir(k.size), ".new-*")
-	if err != nil {
-		return
-	}
-	_, err = io.Copy(f, bytes.NewReader(raw))
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), m.path(k))
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
+	_ = disk.Keep(m.path(k), func(w io.Writer) error { _, err := w.Write(raw); return err }) // else it is done again
 }
 
 // encodeNote drops the oldest outcomes until the file is small enough to be read

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -181,23 +182,10 @@ func (o *Outlines) load(layer, table oci.Digest) *Outline {
 
 // keep writes a file, whole or not at all.
 func (o *Outlines) keep(out *Outline) {
-	if o.Dir == "" || os.MkdirAll(o.Dir, 0o700) != nil {
+	if o.Dir == "" {
 		return
 	}
-	f, err := os.CreateTemp(o.Dir, ".new-*")
-	if err != nil {
-		return
-	}
-	err = out.write(f)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(o.Dir, outlineName(out.Layer, out.Table)))
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
+	_ = disk.Keep(filepath.Join(o.Dir, outlineName(out.Layer, out.Table)), out.write) // else it is read again
 	o.trim()
 }
 

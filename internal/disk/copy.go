@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package disk has what stores on disk share: files that are only files, and
+// Package disk has what stores and caches on disk share: files that are only files, and
 // copies that end with the context.
 package disk
 

@@ -53,3 +53,12 @@ show validate "$B/prod/hello:1.0-zstd"
 printf '\nThe files of it, and what differs.'
 show files -R --platform linux/amd64 "$B/prod/hello:1.0-zstd"
 show diff --platform linux/amd64 "$B/prod/hello:1.0" "$B/prod/hello:1.0-zstd"
+printf '\nA file for all its platforms at once, Windows included, and a label; no layer that was there is read.'
+mkdir "$work/motd" && echo "edited without a daemon" > "$work/motd/motd"
+show append --base "$B/prod/hello:1.0" --dir "$work/motd:/demo" --label team=demo -t "$B/prod/app:1"
+show files -R --platform windows/amd64 "$B/prod/app:1"
+printf '\nThe program gets a new version: app moves to it, on every platform.'
+show mutate "$B/prod/hello:1.0" --env VERSION=1.1 -t "$B/prod/hello:1.1"
+show append --base "$B/prod/hello:1.1" --dir "$work/motd:/security" -t "$B/prod/hello:1.1"
+show rebase --dry-run "$B/prod/app:1" --new-base "$B/prod/hello:1.1" -t "$B/prod/app:2"
+show rebase "$B/prod/app:1" --new-base "$B/prod/hello:1.1" -t "$B/prod/app:2"

@@ -52,6 +52,7 @@ type AppendOptions struct {
 
 	Packing *layer.Packing // of all layers; nil: what is not compressed yet gets gzip
 	Blind   bool           // paths stay as they are, and no layer of a base is read for its links
+	Deep    bool           // layers of bases are read also where no link is to be expected
 	Exact   bool           // the tars are layers, with whiteouts, and stay as they are
 	// BaseLayers is one of the words above; "": ReferenceBase.
 	BaseLayers string
@@ -82,7 +83,7 @@ type AppendOptions struct {
 // bases that it looks the same on; large ones are sent to the first target while
 // they are packed.
 func (c *Client) Append(ctx context.Context, o AppendOptions) (*Edited, error) {
-	a := &appending{c: c, o: o, at: opening{map[string]oci.Store{}, map[string]oci.Source{}}, read: map[oci.Digest]oci.Descriptor{}}
+	a := &appending{c: c, o: o, at: opening{map[string]oci.Store{}, map[string]oci.Source{}}, read: map[oci.Digest]oci.Descriptor{}, sent: map[oci.Digest]bool{}}
 	if err := a.check(); err != nil {
 		return nil, err
 	}
@@ -114,6 +115,7 @@ func (c *Client) Append(ctx context.Context, o AppendOptions) (*Edited, error) {
 		}
 	}
 	o.Foreign = o.Foreign || o.BaseLayers == CopyBase
+	o.sent = a.wasSent
 	e, err := c.edited(ctx, node, strings.Join(o.Bases, ", "), o.EditOptions)
 	if err == nil {
 		a.noteRead()
@@ -133,7 +135,9 @@ type appending struct {
 	outlines *layer.Outlines
 
 	mu    sync.Mutex
+	first ref.Ref                       // the target that layers are sent to while they are packed
 	read  map[oci.Digest]oci.Descriptor // layers of bases that had to be read
+	sent  map[oci.Digest]bool           // to first
 	notes []string
 }
 

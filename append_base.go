@@ -59,11 +59,7 @@ func (a *appending) load(ctx context.Context, s oci.Source, r ref.Ref) (edit.Nod
 		o.Only = true
 		o.Choose = func(d oci.Descriptor) bool { return d.Platform != nil && matchesAny(want, *d.Platform) }
 	}
-	d := m.Descriptor
-	if len(m.Raw) <= oci.MaxData {
-		d.Data = m.Raw // read once is enough
-	}
-	n, err := edit.Load(ctx, s, d, o)
+	n, err := edit.Load(ctx, s, read(m), o)
 	if err != nil {
 		return nil, err
 	}

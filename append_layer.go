@@ -4,6 +4,9 @@ package dray
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dray-tools/dray/edit"
@@ -119,6 +122,7 @@ func (a *appending) early() (oci.Sink, error) {
 	}
 	for _, r := range a.targets {
 		if r.Scheme == ref.Registry {
+			a.first = r
 			return a.c.opened(a.at, "to ", r, a.o.To, true)
 		}
 	}
@@ -127,7 +131,7 @@ func (a *appending) early() (oci.Sink, error) {
 
 // onto makes the changes of one image, and puts the layers on it.
 func (a *appending) onto(ctx context.Context, i *edit.Image, below []oci.Blob, inputs []layerSource, to oci.Sink) error {
-	was := string(i.Get("created"))
+	was, taken := string(i.Get("created")), taken(i)
 	if err := i.Apply(a.o.Changes...); err != nil {
 		return err
 	}
@@ -137,12 +141,13 @@ func (a *appending) onto(ctx context.Context, i *edit.Image, below []oci.Blob, i
 		return err
 	}
 	for _, in := range inputs {
-		g := a.ground(below, made)
+		g := a.ground(below, made, taken)
 		l, err := a.maker.Layer(ctx, in.Input, input.Onto{Ground: g, Windows: i.Platform().OS == "windows"}, to)
 		if err != nil {
 			return err
 		}
 		a.wasRead(g.whole.Read(), below)
+		a.tell(l, i.IsDocker())
 		made = append(made, l)
 		h := edit.History{Created: created, CreatedBy: "dray append " + l.CreatedBy, Comment: a.o.Comment}
 		add := edit.Layer{Descriptor: l.Descriptor(), DiffID: l.DiffID, Blob: l}
@@ -168,15 +173,15 @@ func (a *appending) created(i *edit.Image, was string) (*time.Time, error) {
 }
 
 // A ground is that of a base and of layers that were made for it before. Below
-// names that no base has at its top nothing is read; but the layers made here
-// may have brought links there.
+// names that the base cannot have at its top it is not read; but the layers made
+// here may have brought links there.
 type ground struct {
 	whole, made *layer.Base
 }
 
-func (a *appending) ground(below, made []oci.Blob) ground {
+func (a *appending) ground(below, made []oci.Blob, taken func(string) bool) ground {
 	all := append(below[:len(below):len(below)], made...)
-	g := ground{whole: layer.NewBase(all, layer.BaseOptions{Outlines: a.outlines})}
+	g := ground{whole: layer.NewBase(all, layer.BaseOptions{Deep: a.o.Deep, Taken: taken, Outlines: a.outlines})}
 	if len(made) > 0 {
 		g.made = layer.NewBase(made, layer.BaseOptions{Deep: true, Outlines: a.outlines})
 	}
@@ -213,4 +218,40 @@ func (a *appending) wasRead(read []oci.Descriptor, below []oci.Blob) {
 			a.read[d.Digest] = d
 		}
 	}
+}
+
+// tell notes what is worth to be known of a layer that was made.
+func (a *appending) tell(l *input.Layer, docker bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l.Sent() {
+		a.sent[l.Descriptor().Digest] = true
+	}
+	if docker && l.Descriptor().MediaType == oci.MediaLayerZstd {
+		a.noteOnce("layers packed with zstd are not read by Docker engines before 23")
+	}
+	if n := l.KeptCount; n > 0 {
+		names := strings.Join(l.Kept, ", ")
+		if more := n - len(l.Kept); more > 0 {
+			names += fmt.Sprintf(" and %d more", more)
+		}
+		what := "keeps its"
+		if n > 1 {
+			what = "keep their"
+		}
+		a.noteOnce(fmt.Sprintf("the base's %s %s mode and owner (--exact takes the tar as it is)", names, what))
+	}
+}
+
+func (a *appending) noteOnce(text string) {
+	if !slices.Contains(a.notes, text) {
+		a.note(text)
+	}
+}
+
+// wasSent reports whether the layers that were sent while they were packed went
+// to the place of a target.
+func (a *appending) wasSent(target string, d oci.Digest) bool {
+	r, err := ref.ParseAny(target)
+	return err == nil && a.sent[d] && r.Scheme == a.first.Scheme && r.Host == a.first.Host && r.Repository == a.first.Repository
 }

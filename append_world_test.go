@@ -122,6 +122,8 @@ type imageOf struct {
 	docker   bool
 	foreign  bool // the layers are at URLs only
 	layers   [][]byte
+	lines    []string // of history, one for each layer; nil: some
+	config   v1.ImageConfig
 }
 
 func (h *counted) put(name string, o imageOf) oci.Descriptor {
@@ -135,7 +137,7 @@ func (h *counted) put(name string, o imageOf) oci.Descriptor {
 		kinds = []string{oci.MediaDockerManifest, oci.MediaDockerConfig, oci.MediaDockerLayer}
 	}
 	made := time.Unix(1.5e9, 0).UTC()
-	config := v1.Image{Created: &made, Platform: p, RootFS: v1.RootFS{Type: "layers"}}
+	config := v1.Image{Created: &made, Platform: p, RootFS: v1.RootFS{Type: "layers"}, Config: o.config}
 	var blobs []oci.Blob
 	var layers []oci.Descriptor
 	for n, plain := range o.layers {
@@ -148,7 +150,11 @@ func (h *counted) put(name string, o imageOf) oci.Descriptor {
 		}
 		layers = append(layers, d)
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, oci.FromBytes(plain))
-		config.History = append(config.History, v1.History{Created: &made, CreatedBy: fmt.Sprint("layer ", n)})
+		by := fmt.Sprint("layer ", n)
+		if o.lines != nil {
+			by = o.lines[n]
+		}
+		config.History = append(config.History, v1.History{Created: &made, CreatedBy: by})
 	}
 	document := func(kind string, v any) oci.Blob {
 		raw, err := json.Marshal(v)

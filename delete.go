@@ -8,6 +8,7 @@ import (
 
 	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/ref"
+	"github.com/dray-tools/dray/store/registry"
 )
 
 // DeleteOptions say what goes.
@@ -41,6 +42,9 @@ func (c *Client) Delete(ctx context.Context, name string, o DeleteOptions) (*Del
 	st, err := c.open(r, o.Side, !o.DryRun)
 	if err != nil {
 		return nil, err
+	}
+	if p, ok := st.(*registry.Repo); ok {
+		st = p.Primary()
 	}
 	d, err := st.Resolve(ctx, r.Target())
 	if err != nil {

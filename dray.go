@@ -178,10 +178,21 @@ func child(ctx context.Context, s oci.Source, d oci.Descriptor, p oci.Platform) 
 
 // platforms names the platforms of an index, for an error.
 func platforms(m *oci.Manifest) string {
-	var names []string
+	var all []oci.Platform
 	for _, x := range m.Manifests {
-		if x.Platform != nil && x.Platform.OS != "unknown" {
-			names = append(names, oci.FormatPlatform(*x.Platform))
+		if x.Platform != nil {
+			all = append(all, *x.Platform)
+		}
+	}
+	return named(all)
+}
+
+// named names platforms, for an error.
+func named(all []oci.Platform) string {
+	var names []string
+	for _, p := range all {
+		if p.OS != "unknown" && p.OS != "" {
+			names = append(names, oci.FormatPlatform(p))
 		}
 	}
 	switch n := len(names); {

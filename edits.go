@@ -11,6 +11,7 @@ import (
 	"github.com/dray-tools/dray/layer"
 	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/ref"
+	"github.com/dray-tools/dray/store/registry"
 	"github.com/dray-tools/dray/transfer"
 )
 
@@ -25,6 +26,8 @@ type EditOptions struct {
 	// MediaTypes is "oci" or "docker": the result gets media types of that family;
 	// "": it keeps those that it has.
 	MediaTypes string
+
+	sent func(target string, d oci.Digest) bool // that it has been sent just now; nil: nothing has
 }
 
 // An Edited is an edit that has been worked out and not yet been written: that
@@ -34,6 +37,8 @@ type Edited struct {
 	Root  oci.Descriptor // of the result
 	Was   oci.Descriptor // of what was edited; zero if there was nothing
 	Notes []string       // what was decided or left out
+	// Changes are those of configs, manifests and indexes.
+	Changes []edit.Change
 }
 
 // loaded is what an edit begins with.
@@ -44,8 +49,9 @@ type loaded struct {
 
 // load reads what a name means, to be edited. ErrNotFound if one of the
 // platforms is not there.
-func (c *Client) load(ctx context.Context, name string, s Side, platforms []oci.Platform) (loaded, error) {
-	r, st, m, err := c.get(ctx, name, s)
+func (c *Client) load(ctx context.Context, name string, eo EditOptions) (loaded, error) {
+	platforms := eo.Platforms
+	r, st, m, err := c.original(ctx, name, eo)
 	if err != nil {
 		return loaded{ref: r}, err
 	}
@@ -62,8 +68,18 @@ func (c *Client) load(ctx context.Context, name string, s Side, platforms []oci.
 	return loaded{r, n}, oci.Wrap("", r.String(), err)
 }
 
+// original reads what a name means, to be edited: at the registry itself and no
+// mirror if it will be replaced there.
+func (c *Client) original(ctx context.Context, name string, o EditOptions) (ref.Ref, oci.Store, *oci.Manifest, error) {
+	return c.getAt(ctx, name, o.From, len(o.Targets) == 0)
+}
+
 // get reads the manifest or index that a name means.
 func (c *Client) get(ctx context.Context, name string, s Side) (ref.Ref, oci.Store, *oci.Manifest, error) {
+	return c.getAt(ctx, name, s, false)
+}
+
+func (c *Client) getAt(ctx context.Context, name string, s Side, primary bool) (ref.Ref, oci.Store, *oci.Manifest, error) {
 	r, err := ref.Parse(name)
 	if err != nil {
 		return r, nil, nil, err
@@ -71,6 +87,9 @@ func (c *Client) get(ctx context.Context, name string, s Side) (ref.Ref, oci.Sto
 	st, err := c.open(r, s, false)
 	if err != nil {
 		return r, nil, nil, err
+	}
+	if p, ok := st.(*registry.Repo); ok && primary {
+		st = p.Primary()
 	}
 	m, err := oci.Get(ctx, st, r.Target())
 	return r, st, m, err
@@ -100,10 +119,26 @@ func foundAll(n edit.Node, want []oci.Platform) error {
 	have := platformsBelow(n)
 	for _, p := range want {
 		if !slices.ContainsFunc(have, func(h oci.Platform) bool { return oci.MatchPlatform(p, h) }) {
-			return oci.Errorf(oci.ErrNotFound, "no image for %s", oci.FormatPlatform(p))
+			return oci.Errorf(oci.ErrNotFound, "no image for %s; there is %s", oci.FormatPlatform(p), named(allBelow(n)))
 		}
 	}
 	return nil
+}
+
+// allBelow are the platforms below a node, also of images that are not edited.
+func allBelow(n edit.Node) (all []oci.Platform) {
+	x, ok := n.(*edit.Index)
+	if !ok {
+		return platformsBelow(n)
+	}
+	for _, e := range x.Entries() {
+		if p := e.Descriptor().Platform; p != nil {
+			all = append(all, *p)
+		} else {
+			all = append(all, allBelow(e.Node)...)
+		}
+	}
+	return all
 }
 
 // platformsBelow are those of the images that are edited: as the entries of
@@ -148,11 +183,36 @@ func (c *Client) edited(ctx context.Context, n edit.Node, what string, o EditOpt
 		if jobs[i], err = c.target(at, sealed, name, what, len(o.Targets) == 0, o); err != nil {
 			return nil, err
 		}
+		if o.sent != nil {
+			jobs[i].Sent = func(d oci.Digest) bool { return o.sent(name, d) }
+		}
+		if _, ok := oci.As[oci.Mover](jobs[i].To); ok && len(o.Targets) == 0 {
+			jobs[i].Expect = n.Was().Digest
+		}
+		if jobs[i].Single && severalImages(n) {
+			return nil, oci.Wrap("", jobs[i].ToRef, oci.Errorf(oci.ErrUnsupported, "it takes one image, not an index: write the result elsewhere, and from there one image with dray copy --platform"))
+		}
 	}
 	to := o.Options
 	to.Platforms = nil // all of the result is written
 	plan, err := transfer.Make(ctx, jobs, to)
-	return &Edited{Plan: plan, Root: sealed.Root, Was: n.Was(), Notes: sealed.Notes}, err
+	return &Edited{Plan: plan, Root: sealed.Root, Was: n.Was(), Notes: sealed.Notes, Changes: edit.Changes(n)}, err
+}
+
+// severalImages reports whether a node is an index of other than one image; what
+// is known about images counts as none.
+func severalImages(n edit.Node) bool {
+	x, ok := n.(*edit.Index)
+	if !ok {
+		return false
+	}
+	count := 0
+	for _, e := range x.Entries() {
+		if d := e.Descriptor(); d.Annotations[oci.AnnotationAbout] == "" && (d.Platform == nil || d.Platform.OS != "unknown") {
+			count++
+		}
+	}
+	return count != 1
 }
 
 // toFamily gives a node the media types that EditOptions.MediaTypes asks for.

@@ -29,13 +29,15 @@ type FlattenOptions struct {
 }
 
 // Flatten works out an image, or all images of an index, with fewer layers and
-// the same files. Images that have no more than one such layer stay as they are.
-// ErrUnsupported if one of the layers is a foreign one.
+// the same files. Images that have no more than one such layer stay as they are;
+// those that become one layer no longer say what their base is.
+// ErrUnsupported if one of the layers is a foreign one, or if several of those of
+// a Windows image change the registry.
 func (c *Client) Flatten(ctx context.Context, name string, o FlattenOptions) (*Edited, error) {
 	if o.Top < 0 {
 		return nil, oci.Errorf(oci.ErrInvalid, "%d layers: want 1 or more", o.Top)
 	}
-	from, err := c.load(ctx, name, o.From, o.Platforms)
+	from, err := c.load(ctx, name, o.EditOptions)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +66,9 @@ func (c *Client) Flatten(ctx context.Context, name string, o FlattenOptions) (*E
 	})
 	if err != nil {
 		return nil, oci.Wrap("", name, err)
+	}
+	if o.Top == 0 && len(o.Platforms) == 0 && len(f.names) > 0 {
+		edit.ForgetBase(from.node)
 	}
 	return c.edited(ctx, from.node, name, o.EditOptions)
 }
@@ -116,11 +121,46 @@ func (f *flattening) input(r ref.Ref, i *edit.Image) (*input.Input, error) {
 		blobs = append(blobs, b)
 		key = append(key, string(l.DiffID))
 	}
+	windows := i.Platform().OS == "windows"
+	if windows {
+		key = append(key, "windows")
+	}
 	in := input.Made(verb, strings.Join(key, "\n"), func(ctx context.Context, w io.Writer) error {
+		if windows {
+			if err := f.c.oneHives(ctx, blobs); err != nil {
+				return err
+			}
+		}
 		return write(ctx, w, blobs, layer.Limits{})
 	})
 	f.names[in] = oci.FormatPlatform(i.Platform())
 	return in, nil
+}
+
+// oneHives is ErrUnsupported if several layers have changes of the Windows
+// registry: files below Hives/, each of which says what is other than in the layers
+// below, so that one cannot take the place of another.
+func (c *Client) oneHives(ctx context.Context, layers []oci.Blob) error {
+	outlines, found := c.outlines(), 0
+	for _, l := range layers {
+		o, err := outlines.Of(ctx, l)
+		if err != nil {
+			return err
+		}
+		for e, err := range o.Entries() {
+			if err != nil {
+				return err
+			}
+			if dir, _, below := strings.Cut(e.Name, "/"); e.Kind != layer.Dir && below && strings.EqualFold(dir, "Hives") {
+				found++
+				break
+			}
+		}
+		if found > 1 {
+			return oci.Errorf(oci.ErrUnsupported, "layer %s changes the Windows registry, as one below it does: they cannot become one layer", l.Descriptor().Digest)
+		}
+	}
+	return nil
 }
 
 // closerFunc is a function that closes something.
@@ -140,6 +180,9 @@ func (f *flattening) apply(ctx context.Context, i *edit.Image, in *input.Input) 
 		return err
 	}
 	n, to := f.top(i), len(i.Layers())
+	if n == to {
+		edit.ForgetBase(i)
+	}
 	h := edit.History{Created: config.Created, CreatedBy: "dray " + in.Name(), Comment: fmt.Sprintf("of %d layers", n)}
 	return i.Splice(to-n, to, []edit.Layer{{Descriptor: made.Descriptor(), DiffID: made.DiffID, Blob: made}}, []edit.History{h})
 }

@@ -58,7 +58,7 @@ func (c *Client) CreateIndex(ctx context.Context, children []Child, o IndexOptio
 
 // AddToIndex puts more children into an index, which keeps what it has.
 func (c *Client) AddToIndex(ctx context.Context, name string, children []Child, o IndexOptions) (*Edited, error) {
-	at, x, err := c.index(ctx, name, o.From, nil)
+	at, x, err := c.index(ctx, name, o.EditOptions, nil)
 	if err != nil {
 		return nil, err
 	}

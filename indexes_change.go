@@ -53,7 +53,7 @@ func (c *Client) FilterIndex(ctx context.Context, name string, what edit.Choice,
 // narrowed leaves of an index what keep tells; the rest is not read.
 func (c *Client) narrowed(ctx context.Context, name string, o EditOptions, keep func([]oci.Descriptor) ([]bool, error)) (*Edited, error) {
 	var stays []bool
-	at, x, err := c.index(ctx, name, o.From, func(list []oci.Descriptor) (o edit.Options, err error) {
+	at, x, err := c.index(ctx, name, o, func(list []oci.Descriptor) (o edit.Options, err error) {
 		if stays, err = keep(list); err == nil {
 			o.Leave = unless(list, stays)
 		}
@@ -75,7 +75,7 @@ func (c *Client) narrowed(ctx context.Context, name string, o EditOptions, keep 
 // the descriptors in it that are chosen. The images stay as they are.
 func (c *Client) AnnotateIndex(ctx context.Context, name string, what edit.Choice, changes edit.IndexChanges, o EditOptions) (*Edited, error) {
 	var chosen []bool
-	at, x, err := c.index(ctx, name, o.From, func(list []oci.Descriptor) (o edit.Options, err error) {
+	at, x, err := c.index(ctx, name, o, func(list []oci.Descriptor) (o edit.Options, err error) {
 		if chosen, err = what.Among(list); err == nil && changes.Platforms() { // configs tell which a platform contradicts
 			others := unless(list, chosen)
 			o.Choose = func(d oci.Descriptor) bool { return !others(d) }
@@ -96,8 +96,8 @@ func (c *Client) AnnotateIndex(ctx context.Context, name string, what edit.Choic
 
 // index reads an index to be changed. look, if given, sees its entries before
 // more is read, and says what has to be. It also tells where that was.
-func (c *Client) index(ctx context.Context, name string, s Side, look func([]oci.Descriptor) (edit.Options, error)) (at string, x *edit.Index, err error) {
-	r, st, m, err := c.get(ctx, name, s)
+func (c *Client) index(ctx context.Context, name string, eo EditOptions, look func([]oci.Descriptor) (edit.Options, error)) (at string, x *edit.Index, err error) {
+	r, st, m, err := c.original(ctx, name, eo)
 	if err != nil {
 		return r.String(), nil, err
 	}

@@ -30,7 +30,7 @@ type MutateOptions struct {
 // for some platforms. Nothing is written before the result's Run; no layer is
 // read without LayerTime.
 func (c *Client) Mutate(ctx context.Context, name string, o MutateOptions) (*Edited, error) {
-	l, err := c.load(ctx, name, o.From, o.Platforms)
+	l, err := c.load(ctx, name, o.EditOptions)
 	if err != nil {
 		return nil, err
 	}
@@ -89,13 +89,14 @@ func (c *Client) EditConfig(ctx context.Context, name string, change func(raw []
 
 // EditManifest is EditConfig of the manifest of an image, or of the index
 // itself if there are no Platforms. ErrInvalid if the result has another media
-// type or leads to what the old one does not lead to.
+// type, leads to what the old one does not lead to, or gives an image of an index
+// a platform that is not its own.
 func (c *Client) EditManifest(ctx context.Context, name string, change func(raw []byte) ([]byte, error), o EditOptions) (*Edited, error) {
 	return c.editRaw(ctx, name, change, o, false)
 }
 
 func (c *Client) editRaw(ctx context.Context, name string, change func(raw []byte) ([]byte, error), o EditOptions, config bool) (*Edited, error) {
-	l, err := c.load(ctx, name, o.From, o.Platforms)
+	l, err := c.load(ctx, name, o)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +105,7 @@ func (c *Client) editRaw(ctx context.Context, name string, change func(raw []byt
 		nodes = nil
 		for _, i := range edit.Images(l.node) {
 			if nodes = append(nodes, i); i.Was().Digest != nodes[0].Was().Digest {
-				return nil, oci.Wrap("", l.ref.String(), oci.Errorf(oci.ErrInvalid, "an index of several images: choose one of its platforms"))
+				return nil, oci.Wrap("", l.ref.String(), oci.Errorf(oci.ErrInvalid, "an index of several images: choose one of its platforms: %s", named(platformsBelow(l.node))))
 			}
 		}
 	}

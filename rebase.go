@@ -72,12 +72,17 @@ const (
 // ErrNotFound if a base is not found, or has no image for one of the platforms;
 // all of them are in the error.
 func (c *Client) Rebase(ctx context.Context, name string, o RebaseOptions) (*Rebased, error) {
-	r := &rebasing{c: c, o: o, bases: map[string]func() (*rebaseBase, error){}, outlines: c.outlines()}
+	r := &rebasing{c: c, o: o, bases: map[string]func() (*rebaseBase, error){}, indexSays: map[string]string{}, outlines: c.outlines()}
+	r.named(append([]string{name, o.OldBase, o.NewBase}, o.Targets...)...)
 	app, err := r.load(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	r.index, _ = app.node.(*edit.Index)
+	if r.index, _ = app.node.(*edit.Index); r.index != nil {
+		for _, key := range []string{annotationBaseName, annotationBaseDigest} {
+			r.indexSays[key] = r.index.Annotation(key)
+		}
+	}
 	images := edit.Images(app.node)
 	if len(images) == 0 {
 		return nil, oci.Errorf(oci.ErrInvalid, "%s: an index without images", app.ref)
@@ -112,7 +117,7 @@ func (r *rebasing) load(ctx context.Context, name string) (app loaded, err error
 	named := []string{r.o.OldBase, r.o.NewBase}
 	err = oci.Parallel(ctx, 1+len(named), func(ctx context.Context, n int) (err error) {
 		if n == 0 {
-			app, err = r.c.load(ctx, name, r.o.From, r.o.Platforms)
+			app, err = r.c.load(ctx, name, r.o.EditOptions)
 			return err
 		}
 		if named[n-1] == "" {
@@ -129,10 +134,12 @@ func (r *rebasing) load(ctx context.Context, name string) (app loaded, err error
 
 // rebasing is one run of Rebase.
 type rebasing struct {
-	c        *Client
-	o        RebaseOptions
-	index    *edit.Index // nil: the image is not in one
-	outlines *layer.Outlines
+	c         *Client
+	o         RebaseOptions
+	hosts     map[string]bool   // registries that the user has named
+	index     *edit.Index       // nil: the image is not in one
+	indexSays map[string]string // its annotations about the base as they were
+	outlines  *layer.Outlines
 
 	mu    sync.Mutex
 	bases map[string]func() (*rebaseBase, error)
@@ -145,9 +152,9 @@ func (r *rebasing) image(ctx context.Context, app *edit.Image) (*RebasedImage, e
 		return nil, oci.Errorf(oci.ErrUnsupported, "an artifact, which has no base")
 	}
 	out := &RebasedImage{Platform: oci.FormatPlatform(app.Platform()), Files: FilesUnknown}
-	newName, how := r.newBase(app)
-	if newName == "" {
-		return nil, oci.Errorf(oci.ErrInvalid, "the image does not say what it was made on: a new base has to be named")
+	newName, how, err := r.newBase(app)
+	if err != nil {
+		return nil, err
 	}
 	to, onto, err := r.next(ctx, newName, app)
 	if err != nil {
@@ -261,7 +268,7 @@ func (r *rebasing) annotate(app *edit.Image, old foundBase, to *rebaseBase, onto
 // annotateIndex renews what an index says of the base of its images, if all of
 // them have moved to one.
 func (r *rebasing) annotateIndex(images []*edit.Image, reports []*RebasedImage) error {
-	if r.index == nil || r.indexAnnotation(annotationBaseDigest) == "" && r.indexAnnotation(annotationBaseName) == "" {
+	if r.index == nil || r.indexSays[annotationBaseDigest] == "" && r.indexSays[annotationBaseName] == "" || leavesImages(r.index) {
 		return nil
 	}
 	moved := false
@@ -280,4 +287,23 @@ func (r *rebasing) annotateIndex(images []*edit.Image, reports []*RebasedImage) 
 		return nil
 	}
 	return edit.SetBase(r.index, r.onto.tag(), r.onto.root.Descriptor.Digest)
+}
+
+// leavesImages reports whether some of the images of an index were not chosen.
+func leavesImages(x *edit.Index) bool {
+	for _, e := range x.Entries() {
+		switch n := e.Node.(type) {
+		case *edit.Index:
+			if leavesImages(n) {
+				return true
+			}
+		case *edit.Other:
+			p, m := e.Descriptor().Platform, n.Manifest
+			attestation := e.Descriptor().Annotations[oci.AnnotationAbout] != "" || p != nil && p.OS == "unknown"
+			if !attestation && !m.IsIndex() && m.Config != nil && oci.IsConfig(m.Config.MediaType) {
+				return true
+			}
+		}
+	}
+	return false
 }

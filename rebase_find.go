@@ -5,6 +5,8 @@ package dray
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -37,28 +39,60 @@ func (r *rebasing) annotation(app *edit.Image, key string) string {
 	if v := app.Annotation(key); v != "" {
 		return v
 	}
-	return r.indexAnnotation(key)
+	return r.indexSays[key]
 }
 
-func (r *rebasing) indexAnnotation(key string) string {
-	if r.index == nil {
-		return ""
+// said reads a name of a base that an image says. Who made the image chooses it,
+// and what it means is read and published: so it is one in a registry, never a
+// file or an image of this machine. A registry on loopback is of this machine
+// too, and is spoken to without TLS, unless the user has named it.
+func (r *rebasing) said(name string) (ref.Ref, error) {
+	at, err := ref.Parse(name)
+	switch {
+	case err != nil:
+		return ref.Ref{}, oci.Wrap("", "the base that the image names", err)
+	case at.Scheme != ref.Registry:
+		return ref.Ref{}, oci.Errorf(oci.ErrInvalid, "the image names %s, which is in no registry: it is only read if the user names it", oci.Quote(name))
+	case r.here(at.Host):
+		return ref.Ref{}, oci.Errorf(oci.ErrInvalid, "the image names %s, which is on this machine: it is only read if the user names it", oci.Quote(name))
 	}
-	return r.index.Annotation(key)
+	return at, nil
 }
 
-// newBase finds the name of the new base; "" if there is none.
-func (r *rebasing) newBase(app *edit.Image) (name, how string) {
+// here reports whether a registry is one of this machine that the user has not
+// named.
+func (r *rebasing) here(host string) bool {
+	name, _, _ := strings.Cut(strings.ToLower(host), ":")
+	return (isLoopback(strings.ToLower(host)) || strings.HasSuffix(name, ".localhost")) && !r.hosts[host]
+}
+
+// named remembers the registries that the user names.
+func (r *rebasing) named(names ...string) {
+	r.hosts = map[string]bool{}
+	for _, name := range names {
+		if at, err := ref.ParseAny(name); err == nil && at.Scheme == ref.Registry {
+			r.hosts[at.Host] = true
+		}
+	}
+}
+
+// newBase finds the name of the new base.
+func (r *rebasing) newBase(app *edit.Image) (name, how string, err error) {
 	if r.o.NewBase != "" {
-		return r.o.NewBase, ByOption
+		return r.o.NewBase, ByOption, nil
 	}
-	if name = r.annotation(app, annotationBaseName); name != "" {
-		return name, ByAnnotation
+	name, how = r.annotation(app, annotationBaseName), ByAnnotation
+	if run, ok := rebase.Buildpacks(app); name == "" && ok {
+		name, how = run.Name, ByBuildpacks
 	}
-	if run, ok := rebase.Buildpacks(app); ok && run.Name != "" {
-		return run.Name, ByBuildpacks
+	switch name {
+	case "":
+		return "", "", oci.Errorf(oci.ErrInvalid, "the image does not say what it was made on: a new base has to be named")
+	case Scratch:
+		return name, how, nil
 	}
-	return "", ""
+	at, err := r.said(name)
+	return at.String(), how, oci.Wrap("new base", "", err)
 }
 
 // oldBase finds the base that an image was made on.
@@ -71,11 +105,14 @@ func (r *rebasing) oldBase(ctx context.Context, app *edit.Image, to *rebaseBase,
 		return f, err
 	}
 	var notes []string
-	if name := r.recorded(app, to); name != "" {
-		f, err := r.try(ctx, name, ByAnnotation, app)
-		if err == nil || !passable(err) {
+	name, err := r.recorded(app, to)
+	if name != "" {
+		var f foundBase
+		if f, err = r.try(ctx, name, ByAnnotation, app); err == nil || !passable(err) {
 			return f, err
 		}
+	}
+	if err != nil {
 		notes = append(notes, "the annotated old base does not help: "+err.Error())
 	}
 	if run, ok := rebase.Buildpacks(app); ok {
@@ -88,6 +125,9 @@ func (r *rebasing) oldBase(ctx context.Context, app *edit.Image, to *rebaseBase,
 		f, err = foundBase{used: BaseUsed{to.name(), onto.Manifest.Descriptor.Digest, BySearch}, base: to, image: onto}, nil
 	}
 	f.notes = append(notes, f.notes...)
+	if err != nil && len(f.notes) > 0 {
+		err = fmt.Errorf("%w; %s", err, strings.Join(f.notes, "; "))
+	}
 	return f, err
 }
 
@@ -102,27 +142,30 @@ func passable(err error) bool {
 }
 
 // recorded is the name of the old base that annotations say; "" if they do not.
-func (r *rebasing) recorded(app *edit.Image, to *rebaseBase) string {
+func (r *rebasing) recorded(app *edit.Image, to *rebaseBase) (string, error) {
 	name, digest := r.annotation(app, annotationBaseName), r.annotation(app, annotationBaseDigest)
 	at := to.ref
-	if name != "" {
+	switch name {
+	case "":
+		if digest == "" || at == (ref.Ref{}) {
+			return "", nil
+		}
+	case Scratch:
+		return name, nil // whatever the digest is said to be
+	default:
 		var err error
-		if at, err = ref.Parse(name); err != nil {
-			return ""
+		if at, err = r.said(name); err != nil {
+			return "", err
 		}
 	}
-	if digest == "" {
-		if name == "" {
-			return ""
+	if digest != "" {
+		d, err := oci.ParseDigest(digest)
+		if err != nil {
+			return "", err
 		}
-		return at.String()
+		at.Digest = d
 	}
-	d, err := oci.ParseDigest(digest)
-	if err != nil || at == (ref.Ref{}) {
-		return ""
-	}
-	at.Digest = d
-	return at.String()
+	return at.String(), nil
 }
 
 // try takes a name for that of the old base.
@@ -163,7 +206,7 @@ func (r *rebasing) try(ctx context.Context, name, how string, app *edit.Image) (
 // buildpacks takes what the lifecycle has recorded, which is enough without the
 // old base; only its config is missed then.
 func (r *rebasing) buildpacks(ctx context.Context, run rebase.RunImage, app *edit.Image) (foundBase, error) {
-	if at, err := ref.ParseAny(run.Reference); err == nil && at.Scheme == ref.Registry && at.Digest != "" {
+	if at, err := r.said(run.Reference); err == nil && at.Digest != "" {
 		f, err := r.try(ctx, run.Reference, ByBuildpacks, app)
 		if err == nil && len(f.image.DiffIDs) == run.Layers {
 			return f, nil

@@ -5,6 +5,7 @@ package dray
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -31,8 +32,8 @@ type tagged struct {
 // all in the image. Configs are read only if digests do not decide.
 func (r *rebasing) search(ctx context.Context, app *edit.Image, to *rebaseBase) (foundBase, error) {
 	at := to.ref
-	if name := r.annotation(app, annotationBaseName); name != "" {
-		if p, err := ref.Parse(name); err == nil {
+	if name := r.annotation(app, annotationBaseName); name != "" && name != Scratch {
+		if p, err := r.said(name); err == nil {
 			at = p
 		}
 	}
@@ -49,6 +50,7 @@ func (r *rebasing) search(ctx context.Context, app *edit.Image, to *rebaseBase) 
 		fits = list
 	}
 	f, others, err := r.longest(ctx, app, fits)
+	f.notes = notes
 	if err != nil {
 		return f, err
 	}
@@ -56,9 +58,8 @@ func (r *rebasing) search(ctx context.Context, app *edit.Image, to *rebaseBase) 
 		return f, oci.Errorf(oci.ErrNotFound, "none of the %d tags of %s that were looked at has just the image's lowest layers: it has to be named", len(list), at.Repo())
 	}
 	if others > 0 {
-		notes = append(notes, fmt.Sprintf("%d other images in %s have the layers of the old base too", others, at.Repo()))
+		f.notes = append(f.notes, fmt.Sprintf("%d other images in %s have the layers of the old base too", others, at.Repo()))
 	}
-	f.notes = notes
 	return f, nil
 }
 
@@ -90,7 +91,7 @@ func (r *rebasing) longest(ctx context.Context, app *edit.Image, list []tagged) 
 				if _, err := rebase.Match(app.Layers(), i); err == nil {
 					images[k] = i
 				}
-			} else if !passable(err) {
+			} else if !unfit(err) {
 				return err
 			}
 			return nil
@@ -129,8 +130,15 @@ func likeness(app *edit.Image, i *image.Image) (score int) {
 	return score
 }
 
+// unfit reports whether an error is about one image, so that the others may
+// still be looked at.
+func unfit(err error) bool {
+	return errors.Is(err, oci.ErrCorrupt) || passable(err) && !errors.Is(err, oci.ErrUnauthorized)
+}
+
 // tags reads the manifests of a repository's tags that could be the base: each
-// once, with not more layers than the image and at least one.
+// once, with not more layers than the image and at least one. Those that cannot
+// be read are passed over.
 func (r *rebasing) tags(ctx context.Context, at ref.Ref, app *edit.Image) (list []tagged, notes []string, err error) {
 	names, err := r.tagNames(ctx, at, app.Platform().OSVersion)
 	if err != nil {
@@ -140,30 +148,18 @@ func (r *rebasing) tags(ctx context.Context, at ref.Ref, app *edit.Image) (list 
 		notes = append(notes, fmt.Sprintf("only %d of the %d tags of %s were looked at for the old base", mostTags, len(names), at.Repo()))
 		names = names[:mostTags]
 	}
-	found := make([]tagged, len(names))
+	found, errs := make([]tagged, len(names)), make([]error, len(names))
 	if err := oci.Parallel(ctx, len(names), func(ctx context.Context, n int) error {
-		name := at.WithTag(names[n]).String()
-		b, err := r.base(ctx, name)
-		if err != nil {
-			if passable(err) {
-				return nil
-			}
-			return err
+		found[n], errs[n] = r.tag(ctx, at.WithTag(names[n]).String(), app)
+		if errs[n] != nil && !unfit(errs[n]) {
+			return errs[n]
 		}
-		all, _, err := b.candidates(app.Platform())
-		if err != nil {
-			return nil
-		}
-		m := b.root
-		if all[0].Digest != m.Descriptor.Digest {
-			if m, err = oci.Fetch(ctx, b.store, all[0]); err != nil {
-				return err
-			}
-		}
-		found[n] = tagged{name, b, m}
 		return nil
 	}); err != nil {
 		return nil, nil, err
+	}
+	if bad := slices.DeleteFunc(errs, func(err error) bool { return err == nil }); len(bad) > 0 {
+		notes = append(notes, fmt.Sprintf("%d of the tags of %s could not be looked at for the old base, such as: %v", len(bad), at.Repo(), bad[0]))
 	}
 	seen := map[oci.Digest]bool{app.Was().Digest: true}
 	for _, t := range found {
@@ -175,6 +171,26 @@ func (r *rebasing) tags(ctx context.Context, at ref.Ref, app *edit.Image) (list 
 		list = append(list, t)
 	}
 	return list, notes, nil
+}
+
+// tag reads the manifest that a tag has for an image's platform; nothing if
+// there is none.
+func (r *rebasing) tag(ctx context.Context, name string, app *edit.Image) (tagged, error) {
+	b, err := r.base(ctx, name)
+	if err != nil {
+		return tagged{}, oci.Wrap("", name, err)
+	}
+	all, _, err := b.candidates(app.Platform())
+	if err != nil {
+		return tagged{}, nil
+	}
+	m := b.root
+	if all[0].Digest != m.Descriptor.Digest {
+		if m, err = oci.Fetch(ctx, b.store, all[0]); err != nil {
+			return tagged{}, oci.Wrap("", name, err)
+		}
+	}
+	return tagged{name, b, m}, nil
 }
 
 // tagNames lists tags: the one that is a version of Windows first, then what

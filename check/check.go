@@ -49,7 +49,7 @@ const (
 	CodeConfig    = "config"     // a config breaks its format
 	CodeLayers    = "layers"     // not one diff ID for each layer
 	CodeHistory   = "history"    // not one history entry for each layer
-	CodePlatform  = "platform"   // index and config name different platforms
+	CodePlatform  = "platform"   // index and config name different platforms, or two images one
 	CodeMix       = "mix"        // media types of Docker and OCI in one manifest
 	CodeMediaType = "media-type" // a layer is packed otherwise than its media type says, or is no layer
 	CodeForeign   = "foreign"    // a layer is kept elsewhere and was not read
@@ -58,7 +58,7 @@ const (
 	CodeTar       = "tar"        // a layer is no good tar, or has an unsafe path
 	CodeTrailing  = "trailing"   // something follows the end of a layer's tar
 	CodeDuplicate = "duplicate"  // a path is twice in a layer
-	CodeHardLink  = "hard-link"  // a hard link leads nowhere
+	CodeHardLink  = "hard-link"  // a hard link leads nowhere, to a directory, or to a lower layer
 	CodeTOC       = "toc"        // a table of contents is broken, or is not what the layer has
 )
 

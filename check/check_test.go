@@ -55,7 +55,7 @@ func TestGood(t *testing.T) {
 	p := newPlace()
 	shared := tarOf(t, "etc/ etc/passwd=root bin->usr/bin usr/ usr/bin/ usr/bin/sh=x usr/bin/ash=>usr/bin/sh")
 	child := func(name, mediaType string) oci.Descriptor {
-		i := newImage(t, p).layer(mediaType, shared).layer(mediaType, tarOf(t, "app="+name+" .wh.etc sh2=>usr/bin/sh"))
+		i := newImage(t, p).layer(mediaType, shared).layer(mediaType, tarOf(t, "app="+name+" .wh.etc app2=>app"))
 		i.config.Platform = *on(oci.Descriptor{}, name).Platform
 		i.config.History = []image.History{{}, {EmptyLayer: true}, {}}
 		return on(i.put(), name)
@@ -156,6 +156,11 @@ func TestFindings(t *testing.T) {
 		{"rootfs", func(i *img) oci.Descriptor { i.config.RootFS.Type = "x"; return i.put() }, []string{"warning config 0"}},
 		{"architecture", func(i *img) oci.Descriptor { return i.p.index(i.t, on(i.put(), "linux/arm64")) }, []string{"error platform linux/arm64 0"}},
 		{"variant", func(i *img) oci.Descriptor { return i.p.index(i.t, on(i.put(), "linux/amd64/v3")) }, []string{"warning platform linux/amd64/v3 0"}},
+		{"two images for a platform", func(i *img) oci.Descriptor {
+			d := i.put()
+			i.manifest.Config.Digest, i.config.Author = "", "another"
+			return i.p.index(i.t, on(d, "linux/amd64"), on(d, "linux/amd64"), on(i.put(), "linux/amd64"))
+		}, []string{"warning platform 0"}},
 		{"os version", func(i *img) oci.Descriptor {
 			i.config.OSVersion = "10.0.1"
 			return i.p.index(i.t, on(i.put(), "linux/amd64:10.0.2"))
@@ -185,7 +190,8 @@ func TestFindings(t *testing.T) {
 		{"link to nothing", func(i *img) oci.Descriptor { return i.tar("a=>b").put() }, []string{"error hard-link 2 /a"}},
 		{"link to later", func(i *img) oci.Descriptor { return i.tar("a=>b b=x").put() }, []string{"error hard-link 2 /a"}},
 		{"link to a directory", func(i *img) oci.Descriptor { return i.tar("b/ a=>b").put() }, []string{"error hard-link 2 /a"}},
-		{"link below", func(i *img) oci.Descriptor { return i.tar("a=>base").put() }, nil},
+		{"link below", func(i *img) oci.Descriptor { return i.tar("a=>base").put() }, []string{"warning hard-link 2 /a"}},
+		{"link to a directory below", func(i *img) oci.Descriptor { return i.tar("d/ d/f=x").tar("a=>d").put() }, []string{"error hard-link 3 /a"}},
 		{"link to what went", func(i *img) oci.Descriptor { return i.tar(".wh.base=").tar("a=>base").put() }, []string{"error hard-link 3 /a"}},
 		{"link through a link", func(i *img) oci.Descriptor { return i.tar("d->e e/ e/f=x").tar("a=>d/f").put() }, nil},
 		{"link through a file", func(i *img) oci.Descriptor { return i.tar("a=>base/f").put() }, []string{"error hard-link 2 /a"}},

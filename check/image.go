@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -94,6 +95,26 @@ func (c *checker) checkPlatform(p place, claim, have oci.Platform) {
 	}
 }
 
+// crowded finds images of an index for the same platform: readers choose one of
+// them, some the first and some the last.
+func (c *checker) crowded(p place, m *oci.Manifest) {
+	first := map[string]oci.Digest{}
+	for _, d := range m.Manifests {
+		if d.Platform == nil || !oci.IsManifest(d.MediaType) || oci.IsIndex(d.MediaType) || d.ArtifactType != "" ||
+			d.Platform.OS == "unknown" || d.Annotations[oci.AnnotationAbout] != "" {
+			continue
+		}
+		x := oci.NormalizePlatform(*d.Platform)
+		features := slices.Sorted(slices.Values(x.OSFeatures))
+		key := fmt.Sprintf("%q", append([]string{x.OS, x.Architecture, x.Variant, x.OSVersion}, features...))
+		if old, ok := first[key]; ok && old != d.Digest {
+			c.add(Warning, CodePlatform, p, "", fmt.Sprintf("two images for %s: %s and %s", oci.FormatPlatform(*d.Platform), old, d.Digest))
+		} else {
+			first[key] = d.Digest
+		}
+	}
+}
+
 // checkHistory wants no history, or an entry for each layer (image-spec,
 // config.md, "history"). Engines run an image without; rebasing it goes wrong.
 func (c *checker) checkHistory(p place, h []v1.History, layers int) {
@@ -123,13 +144,7 @@ func (c *checker) compare() {
 					c.add(Error, CodeDiffID, p, "", fmt.Sprintf("its diff ID is %s, the config says %s", have, want))
 				}
 			}
-			for _, l := range b.scan.links {
-				key := string(b.d.Digest) + l.name
-				if !told[key] && c.leadsNowhere(i.layers[:n+1], l.target) {
-					told[key] = true
-					c.add(Error, CodeHardLink, p, shown(l.name), fmt.Sprintf("hard link to %s, which is not there", oci.Quote(shown(l.target))))
-				}
-			}
+			c.hardLinks(p, i.layers[:n+1], told)
 		}
 	}
 }

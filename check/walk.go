@@ -140,6 +140,7 @@ func (w *walk) children(n node) bool {
 		w.blobsOf(n)
 	} else {
 		c.stats.Indexes++
+		c.crowded(n.place, m)
 		for _, d := range m.Manifests {
 			if w.mention(n.place, d) && !oci.IsManifest(d.MediaType) {
 				c.blob(n.place, d)

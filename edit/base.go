@@ -45,6 +45,22 @@ func SetBase(n Node, name string, d oci.Digest) error {
 	return nil
 }
 
+// ForgetBase takes out what an image or an index says of its base, which it is
+// no longer on.
+func ForgetBase(n Node) {
+	switch n := n.(type) {
+	case *Image:
+		if n.Annotation(baseName) != "" || n.Annotation(baseDigest) != "" {
+			n.note("the annotations about the base are taken out: no layer of it is left")
+			removeMember(n.manifest, baseName, "annotations")
+			removeMember(n.manifest, baseDigest, "annotations")
+		}
+	case *Index:
+		n.RemoveAnnotation(baseName)
+		n.RemoveAnnotation(baseDigest)
+	}
+}
+
 // Refer makes layer n, counted from 0, a foreign one that is fetched from a URL,
 // instead of being copied or mounted (image-spec, layer.md, "Non-Distributable
 // Layers"). A layer that is foreign is left as it is.

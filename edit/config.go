@@ -3,6 +3,8 @@
 package edit
 
 import (
+	"bytes"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -145,23 +147,30 @@ func (i *Image) env(key string) (at []int, err error) {
 	if err := i.needConfig(); err != nil {
 		return nil, err
 	}
-	c, err := i.Config()
-	for n, line := range c.Config.Env {
-		k, _, _ := strings.Cut(line, "=")
-		if k == key || c.OS == "windows" && strings.EqualFold(k, key) {
+	windows := i.Platform().OS == "windows"
+	for n, line := range i.config.Elements("config", Env) {
+		if k := variable(line); string(k) == key || windows && strings.EqualFold(string(k), key) {
 			at = append(at, n)
 		}
 	}
-	return at, err
+	return at, nil
+}
+
+// variable is the name in a line of the environment. A config can have very many
+// of them, which are not decoded where they can be read as they are.
+func variable(line json.RawMessage) []byte {
+	if raw, _, ok := bytes.Cut(line, []byte("=")); ok && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 {
+		return raw[1:]
+	}
+	var text string
+	_ = json.Unmarshal(line, &text) // was read before
+	key, _, _ := strings.Cut(text, "=")
+	return []byte(key)
 }
 
 func (i *Image) setEnvAt(n int, value string) error {
-	c, err := i.Config()
-	if err != nil {
-		return err
-	}
-	key, _, _ := strings.Cut(c.Config.Env[n], "=")
-	return setAt(i.config, key+"="+value, "config", Env, n)
+	key := variable(i.config.Get("config", Env, n))
+	return setAt(i.config, string(key)+"="+value, "config", Env, n)
 }
 
 // SetLabel sets a label.
@@ -187,12 +196,12 @@ func RemoveLabel(key string) Edit {
 
 // push appends to a list of the config.
 func (i *Image) push(value any, path ...string) error {
-	if isNull(i.Get(path...)) {
+	at := keys(path)
+	if i.config.Len(at...) < 0 && isNull(i.Get(path...)) {
 		if err := i.Set([]string{}, path...); err != nil {
 			return err
 		}
 	}
-	at := keys(path)
 	return i.config.Set(value, append(at, i.config.Len(at...))...)
 }
 

@@ -20,6 +20,11 @@ var spellings = map[string][]string{
 	"rootfs": {"type", "diff_ids"},
 }
 
+var (
+	healthSpellings  = []string{"Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"}
+	historySpellings = []string{"created", "created_by", "author", "comment", "empty_layer"}
+)
+
 // parseConfig reads a config strictly. ErrInvalid if it is broken, could be
 // understood in two ways, or does not have a diff ID for each layer.
 func parseConfig(raw []byte, layers int) (*jsonedit.Document, v1.Image, error) {
@@ -54,13 +59,29 @@ func checkSpelling(doc *jsonedit.Document) error {
 		if object != "" {
 			at = append(at, object)
 		}
-		var members map[string]json.RawMessage
-		_ = json.Unmarshal(doc.Get(at...), &members) // an object or nothing
-		for key := range members {
-			for _, want := range known {
-				if key != want && strings.EqualFold(key, want) {
-					return oci.Errorf(oci.ErrInvalid, "config has the key %s for %q", oci.Quote(key), want)
-				}
+		if err := checkKeys(doc.Get(at...), known); err != nil {
+			return err
+		}
+	}
+	if err := checkKeys(doc.Get("config", Healthcheck), healthSpellings); err != nil {
+		return err
+	}
+	for _, line := range doc.Elements("history") {
+		if err := checkKeys(line, historySpellings); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkKeys checks the members of an object; anything else has none.
+func checkKeys(object json.RawMessage, known []string) error {
+	var members map[string]json.RawMessage
+	_ = json.Unmarshal(object, &members)
+	for key := range members {
+		for _, want := range known {
+			if key != want && strings.EqualFold(key, want) {
+				return oci.Errorf(oci.ErrInvalid, "config has the key %s for %q", oci.Quote(key), want)
 			}
 		}
 	}

@@ -122,7 +122,7 @@ type health struct {
 // CheckHealthcheck is ErrInvalid if JSON is not a health check as Docker's
 // configs have it.
 func CheckHealthcheck(raw []byte) error {
-	if err := oci.CheckJSON(raw, "Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"); err != nil {
+	if err := oci.CheckJSON(raw, healthSpellings...); err != nil {
 		return oci.Errorf(oci.ErrInvalid, "health check: %w", err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
@@ -157,7 +157,7 @@ func SetHealthcheck(raw json.RawMessage) Edit {
 		}
 		var members map[string]json.RawMessage
 		_ = json.Unmarshal(raw, &members) // was checked
-		for _, key := range []string{"Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"} {
+		for _, key := range healthSpellings {
 			value, ok := members[key]
 			switch {
 			case !ok:

@@ -26,6 +26,7 @@ func ReplaceConfig(raw []byte) Edit {
 			}
 		}
 		i.config = doc
+		i.told = i.tell()
 		return nil
 	}
 }
@@ -33,7 +34,8 @@ func ReplaceConfig(raw []byte) Edit {
 // ReplaceManifest gives an image or index the manifest that raw is, byte for
 // byte. What it leads to must be what the old one led to, in part or whole, with
 // an image's config and number of layers: ErrInvalid otherwise, or if it has
-// another media type.
+// another media type, or if an index gives an image a platform that is not its
+// own. ErrExists if two images get one platform.
 func ReplaceManifest(n Node, raw []byte) error {
 	switch n := n.(type) {
 	case *Image:
@@ -66,8 +68,12 @@ func (i *Image) replaceManifest(raw []byte) error {
 	if err != nil {
 		return err
 	}
+	had := map[oci.Digest]int64{}
+	for _, d := range old.Children() {
+		had[d.Digest] = d.Size
+	}
 	for _, d := range m.Children() {
-		if !slices.ContainsFunc(old.Children(), func(o oci.Descriptor) bool { return o.Digest == d.Digest && o.Size == d.Size }) {
+		if size, ok := had[d.Digest]; !ok || size != d.Size {
 			return oci.Errorf(oci.ErrInvalid, "%s with %d bytes is not in the image", d.Digest, d.Size)
 		}
 	}
@@ -96,19 +102,31 @@ func (x *Index) replaceManifest(raw []byte) error {
 	if err != nil {
 		return err
 	}
+	type what struct {
+		digest    oci.Digest
+		size      int64
+		mediaType string
+	}
+	had := map[what]Node{}
+	for _, e := range x.entries {
+		had[what{e.was.Digest, e.was.Size, e.was.MediaType}] = e.Node
+	}
 	var entries []*Entry
 	for _, d := range m.Manifests {
-		at := slices.IndexFunc(x.entries, func(e *Entry) bool {
-			return e.was.Digest == d.Digest && e.was.Size == d.Size && e.was.MediaType == d.MediaType
-		})
-		if at < 0 {
+		node := had[what{d.Digest, d.Size, d.MediaType}]
+		if node == nil {
 			return oci.Errorf(oci.ErrInvalid, "%s with %d bytes is not in the index", d.Digest, d.Size)
 		}
-		entries = append(entries, &Entry{Node: x.entries[at].Node, was: d})
+		entries = append(entries, &Entry{Node: node, was: d})
 	}
 	if x.man == nil || len(entries) == 0 {
 		return oci.Errorf(oci.ErrInvalid, "an index without entries")
 	}
-	x.doc, x.entries = doc, entries
+	now := *x
+	now.doc, now.entries = doc, entries
+	if err := now.checkReplaced(x); err != nil {
+		return err
+	}
+	*x = now
 	return nil
 }

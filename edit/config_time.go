@@ -80,8 +80,7 @@ func RemoveHistory(n int) Edit {
 			return oci.Errorf(oci.ErrInvalid, "line %d of the history is that of a layer", n+1)
 		}
 		i.config.Remove("history", n)
-		i.tidyHistory()
-		return nil
+		return i.tidyHistory()
 	}
 }
 

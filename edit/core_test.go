@@ -372,6 +372,8 @@ func TestEntryPlatformIsRenewed(t *testing.T) {
 func TestFamilies(t *testing.T) {
 	t.Parallel()
 	s, roots := samples()
+	roots["pretty"] = s.image(rich, 2, false, "") // without what Docker's cannot have
+	roots["twice"] = s.index(false, []oci.Descriptor{roots["pretty"], roots["pretty"]}, `"platform":{"os":"linux","architecture":"amd64"}`, `"platform":{"os":"linux","architecture":"386"}`)
 	for _, name := range []string{"pretty", "pretty docker", "docker list", "index 1", "twice"} {
 		d := roots[name]
 		n := load(t, s, d)

@@ -67,7 +67,7 @@ func (i *Image) graftHistory(n int, old, onto *image.Image) error {
 	now, add := i.History(), i.writtenLines(onto)
 	if filled(now) != len(i.layers) {
 		if len(now) > 0 {
-			i.note("the history did not fit the layers: lines for those are made up")
+			i.note(misfit)
 		}
 		now = slices.Repeat([]History{unknownLayer}, len(i.layers))
 		if err := i.Insert(now, "history"); err != nil {
@@ -82,11 +82,7 @@ func (i *Image) graftHistory(n int, old, onto *image.Image) error {
 			return err
 		}
 	}
-	if err := i.config.Splice(0, baseLines(now, n, old), add, "history"); err != nil {
-		return err
-	}
-	i.tidyHistory()
-	return nil
+	return i.config.Splice(0, baseLines(now, n, old), add, "history")
 }
 
 // writtenLines is an image's history as it is written, made up if it does not

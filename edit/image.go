@@ -23,6 +23,7 @@ type Image struct {
 	kind     string        // media type of the manifest
 	manifest *jsonedit.Document
 	config   *jsonedit.Document // nil of an artifact
+	told     told               // the history before it was edited
 	layers   []Layer
 	notes    []string
 }
@@ -67,7 +68,9 @@ func (i *Image) start(was *image.Image) (err error) {
 	for n, d := range i.man.Layers {
 		i.layers = append(i.layers, Layer{Descriptor: d, DiffID: was.DiffIDs[n], From: i.g.source})
 	}
-	i.config, _, err = parseConfig(was.Config, len(i.layers))
+	if i.config, _, err = parseConfig(was.Config, len(i.layers)); err == nil {
+		i.told = i.tell()
+	}
 	return err
 }
 
@@ -124,8 +127,10 @@ func (i *Image) RawManifest() []byte { return i.manifest.Bytes() }
 
 // Platform is the platform that the config says now.
 func (i *Image) Platform() (p oci.Platform) {
-	if i.config != nil {
-		_ = json.Unmarshal(i.config.Bytes(), &p) // was valid when it was read, and what is set is
+	for key, to := range map[string]any{"architecture": &p.Architecture, "os": &p.OS, "os.version": &p.OSVersion, "os.features": &p.OSFeatures, "variant": &p.Variant} {
+		if raw := i.Get(key); raw != nil {
+			_ = json.Unmarshal(raw, to) // was valid when it was read, and what is set is
+		}
 	}
 	return p
 }
@@ -138,7 +143,11 @@ func (i *Image) Annotation(key string) string {
 }
 
 // note adds a line about what was decided or left out.
-func (i *Image) note(text string) { i.notes = append(i.notes, text) }
+func (i *Image) note(text string) {
+	if text != "" {
+		i.notes = append(i.notes, text)
+	}
+}
 
 // Set puts a value into the config, at a path of keys: Set("sh", "config",
 // "User"). Objects on the way are made if they are not there or null. What has

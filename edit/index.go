@@ -172,6 +172,9 @@ func (x *Index) sealed(s *Sealed) (*oci.Manifest, error) {
 			return nil, err
 		}
 	}
+	if err := x.checkPlatforms(); err != nil {
+		return nil, err
+	}
 	for n := range x.entries { // one that is there several times may be so still
 		delete(changed, x.digest(n))
 	}

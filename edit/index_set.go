@@ -10,7 +10,8 @@ import (
 )
 
 // SetFamily gives the index itself OCI's media type or Docker's; what it lists
-// keeps its own. ErrUnsupported if Docker's cannot hold what is in the index.
+// keeps its own. ErrUnsupported if Docker's cannot hold what is in the index;
+// annotations are left out of it, with a note.
 func (x *Index) SetFamily(docker bool) error {
 	if docker == x.IsDocker() {
 		return nil
@@ -18,11 +19,6 @@ func (x *Index) SetFamily(docker bool) error {
 	for _, e := range x.entries {
 		if docker && !oci.IsDocker(e.was.MediaType) {
 			return notDocker(e.was)
-		}
-	}
-	for _, key := range []string{"annotations", "subject", "artifactType"} {
-		if docker && x.doc.Get(key) != nil {
-			return oci.Errorf(oci.ErrUnsupported, "a manifest list of Docker's has no %s", key)
 		}
 	}
 	return x.toFamily(docker)

@@ -282,4 +282,8 @@ func forPlatform(d oci.Descriptor) string {
 	return " for " + oci.FormatPlatform(*d.Platform)
 }
 
-func (x *Index) note(text string) { x.notes = append(x.notes, text) }
+func (x *Index) note(text string) {
+	if text != "" {
+		x.notes = append(x.notes, text)
+	}
+}

@@ -95,7 +95,7 @@ func (i *Image) replaceLayers(from, to int, layers []Layer, descriptors, ids []a
 		return err
 	}
 	i.layers = slices.Concat(i.layers[:from], layers, i.layers[to:])
-	return nil
+	return i.tidyHistory()
 }
 
 // family is a layer's media type among those that the manifest has.
@@ -134,7 +134,7 @@ func (i *Image) spliceHistory(from, to int, add []History) error {
 	old := i.History()
 	if filled(old) != len(i.layers) {
 		if len(old) > 0 {
-			i.note("the history did not fit the layers: lines for those are made up")
+			i.note(misfit)
 		}
 		if err := i.config.Set(slices.Repeat([]History{unknownLayer}, len(i.layers)), "history"); err != nil {
 			return err
@@ -154,19 +154,7 @@ func (i *Image) spliceHistory(from, to int, add []History) error {
 	for n, h := range add {
 		values[n] = h
 	}
-	if err := i.config.Splice(a, b, values, "history"); err != nil {
-		return err
-	}
-	i.tidyHistory()
-	return nil
-}
-
-// tidyHistory takes the history out when nothing is left in it but lines that
-// were made up: as it was before there was something to say.
-func (i *Image) tidyHistory() {
-	if !slices.ContainsFunc(i.History(), func(h History) bool { return h != unknownLayer }) {
-		i.config.Remove("history")
-	}
+	return i.config.Splice(a, b, values, "history")
 }
 
 // lines finds the lines of history for layers from up to to. With the lowest

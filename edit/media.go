@@ -4,13 +4,17 @@ package edit
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/dray-tools/dray/internal/jsonedit"
 	"github.com/dray-tools/dray/oci"
 )
 
 // ToFamily gives a node, and all below it that is edited, OCI's media types or
-// Docker's. ErrUnsupported if something has no such media type.
+// Docker's. ErrUnsupported if something has no such media type, or says what
+// Docker's manifests cannot; annotations are left out of those, with a note.
 func ToFamily(n Node, docker bool) error {
 	switch n := n.(type) {
 	case *Image:
@@ -42,6 +46,13 @@ func inFamily(mediaType string, docker bool) (string, error) {
 }
 
 func (x *Index) toFamily(docker bool) (err error) {
+	if docker && !x.IsDocker() {
+		text, err := plainDocker(x.doc)
+		if err != nil {
+			return err
+		}
+		x.note(text)
+	}
 	if x.kind, err = inFamily(x.kind, docker); err != nil {
 		return err
 	}
@@ -49,6 +60,13 @@ func (x *Index) toFamily(docker bool) (err error) {
 }
 
 func (i *Image) toFamily(docker bool) (err error) {
+	if docker && !i.IsDocker() {
+		text, err := plainDocker(i.manifest)
+		if err != nil {
+			return err
+		}
+		i.note(text)
+	}
 	if i.kind, err = inFamily(i.kind, docker); err != nil {
 		return err
 	}
@@ -70,6 +88,40 @@ func (i *Image) toFamily(docker bool) (err error) {
 		}
 	}
 	return nil
+}
+
+// plainDocker takes out of a manifest what Docker's do not have: its annotations
+// and those of what an index lists. text says which. ErrUnsupported if it refers
+// to something or says what it is.
+func plainDocker(doc *jsonedit.Document) (text string, err error) {
+	for _, key := range []string{"subject", "artifactType"} {
+		if !isNull(doc.Get(key)) {
+			return "", oci.Errorf(oci.ErrUnsupported, "Docker's media types have no %s, only OCI's have", key)
+		}
+	}
+	places := [][]any{{"annotations"}}
+	for n := range max(0, doc.Len("manifests")) {
+		places = append(places, []any{"manifests", n, "annotations"})
+	}
+	var keys []string
+	for _, at := range places {
+		keys = append(keys, doc.Keys(at...)...)
+		doc.Remove(at...)
+	}
+	if len(keys) == 0 {
+		return "", nil
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	const most = 10
+	var more string
+	if n := len(keys) - most; n > 0 {
+		keys, more = keys[:most], fmt.Sprintf(" and %d more", n)
+	}
+	for n, k := range keys {
+		keys[n] = oci.Quote(k)
+	}
+	return "annotations are left out, which Docker's media types do not have: " + strings.Join(keys, ", ") + more, nil
 }
 
 // changeType changes the media type of a descriptor in a manifest.

@@ -132,15 +132,15 @@ func (i *Image) sealConfig(s *Sealed) error {
 	if i.was != nil && bytes.Equal(raw, i.was.Config) {
 		return nil // its media type has been set with the manifest's
 	}
+	if _, _, err := parseConfig(raw, len(i.layers)); err != nil {
+		return oci.Wrap("", "what was made", err)
+	}
 	kind := oci.MediaConfig
 	if i.IsDocker() {
 		kind = oci.MediaDockerConfig
 	}
 	b := oci.Bytes(kind, raw)
 	d := b.Descriptor()
-	if len(raw) > oci.MaxConfig {
-		return oci.Errorf(oci.ErrInvalid, "config of %d bytes, more than %d", len(raw), oci.MaxConfig)
-	}
 	if s.parts[d.Digest] == nil {
 		s.made[d.Digest] = b
 	}

@@ -6,6 +6,7 @@ package indexspec
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -46,8 +47,11 @@ func Parse(name string, raw []byte) (*Spec, error) {
 	p := &parser{name: name}
 	s := &Spec{}
 	p.spec(doc.Content[0], s)
-	if dec.Decode(&more) == nil {
+	switch err := dec.Decode(&more); {
+	case err == nil:
 		p.fail(&more, "a second document")
+	case err != io.EOF && p.err == nil:
+		p.err = oci.Errorf(oci.ErrInvalid, "%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	return s, p.err
 }

@@ -85,6 +85,7 @@ func TestParseRefuses(t *testing.T) {
 		"tag null":          {images + "tags: [~]\n", "want text"},
 		"annotation object": {images + "annotations: {a: {b: c}}\n", "want text"},
 		"two documents":     {images + "---\nimage: c/d\n", "a second document"},
+		"a broken second":   {images + "---\n{", "did not find"},
 		"an alias":          {"image: &i a/b\nmanifests:\n- image: *i\n", "anchors and aliases"},
 		"a merge":           {images + "<<: {tags: [a]}\n", `no such key here: "<<"`},
 		"a tag":             {images + "tags: [!!binary eA==]\n", "!!binary"},

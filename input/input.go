@@ -55,8 +55,10 @@ type Input struct {
 	by     string // for the history of an image
 	dir    bool
 	origin func(o Options) (origin, error)
-	layer  oci.Blob   // the layer that it is, nil if none
-	key    oci.Digest // what is made is known by it; "": by its content
+	owner  *layer.Owner // of directories that have to be made
+	into   string       // the name of a single file in a directory that is in its place
+	layer  oci.Blob     // the layer that it is, nil if none
+	key    oci.Digest   // what is made is known by it; "": by its content
 
 	sockets atomic.Int64 // that were left out of a directory
 }
@@ -90,9 +92,11 @@ func Stream(name string, r io.Reader) *Input {
 	}}
 }
 
-// Dir is what is in a directory, put into the directory dest of the image; a
-// file becomes dest, or is put into it if that ends with a slash. A drive that
-// dest begins with is dropped. The rest of o says what entries look like; its
+// Dir is what is in a directory, put into the directory dest of the image, which
+// gets mode and owner of src if it is new; a file becomes dest, or is put into it
+// if that ends with a slash or is a directory of the base. Parents of dest that
+// have to be made belong to o.Owner, or to root. A drive that dest begins with is
+// dropped. The rest of o says what entries look like; its
 // Packing is not used.
 func Dir(src, dest string, o layer.CreateOptions) *Input {
 	if len(dest) > 2 && dest[1] == ':' && (dest[2] == '/' || dest[2] == '\\') {
@@ -100,6 +104,10 @@ func Dir(src, dest string, o layer.CreateOptions) *Input {
 	}
 	o.Prefix = dest
 	in := &Input{name: src, by: "dir " + filepath.Base(src) + " in " + dest, dir: true}
+	in.owner = o.Owner
+	if info, err := os.Stat(src); err == nil && info.Mode().IsRegular() && dest != "" && !strings.HasSuffix(dest, "/") {
+		in.into = filepath.Base(src)
+	}
 	in.origin = func(Options) (origin, error) {
 		if _, err := os.Stat(src); err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ package input
 import (
 	"context"
 	"io"
+	"strings"
 
 	"github.com/dray-tools/dray/oci"
 )
@@ -12,10 +13,14 @@ import (
 // A Layer is a blob that a Maker has made, valid until its Close. One that is
 // only remembered is made when it is opened: ErrBusy if it has become another.
 type Layer struct {
-	DiffID    oci.Digest
-	Entries   int
-	Sockets   int    // that were left out of a directory: they mean nothing in a layer
-	CreatedBy string // what it was made of, for the history of an image
+	DiffID  oci.Digest
+	Entries int
+	Sockets int // that were left out of a directory: they mean nothing in a layer
+	// Kept are the first of the KeptCount directories of the base that stay as they
+	// are though the input has entries for them, and nothing in them.
+	Kept      []string
+	KeptCount int
+	CreatedBy string // what it was made of, and what names it brings at the top, for the history of an image
 
 	what outcome
 	w    *work
@@ -29,6 +34,18 @@ var _ oci.RangeBlob = (*Layer)(nil)
 // Descriptor implements oci.Blob. The media type is OCI's, and there are the
 // annotations that the packing needs.
 func (l *Layer) Descriptor() oci.Descriptor { return l.what.descriptor(l.w.in) }
+
+// Sent reports whether the sink that Maker.Layer was given has got the layer.
+func (l *Layer) Sent() bool { return l.sent.done() }
+
+// createdBy is a line of history: what the layer was made of, and the names that
+// it brings at its top.
+func (in *Input) createdBy(tops []string) string {
+	if len(tops) == 0 {
+		return in.by
+	}
+	return in.by + ": " + strings.Join(tops, ", ")
+}
 
 // Open implements oci.Blob.
 func (l *Layer) Open(ctx context.Context) (io.ReadCloser, error) {

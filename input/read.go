@@ -3,6 +3,7 @@
 package input
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -57,8 +58,31 @@ func (r *reading) close() {
 // reads what may follow it.
 func (r *reading) rewrite(ctx context.Context, to io.Writer, plain io.Reader, o layer.RewriteOptions) (layer.Rewritten, error) {
 	done, err := layer.Rewrite(ctx, to, plain, o)
+	return done, r.finish(err, plain, o)
+}
+
+// repeats is a pass for a tar that has several entries of a name.
+func (w *work) repeats(ctx context.Context, onto Onto) (*layer.Repeats, error) {
+	r, err := w.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	o := w.rewriting(onto)
+	found, err := layer.FindRepeats(ctx, r.plain, o)
+	if err = r.finish(err, r.plain, o); err == nil {
+		err = w.settle(r)
+	}
+	return found, err
+}
+
+// finish reads what follows the tar that plain was, and says what is wrong with it.
+func (r *reading) finish(err error, plain io.Reader, o layer.RewriteOptions) error {
 	if !r.plain.began && (err == nil || errors.Is(err, oci.ErrInvalid)) {
 		err = oci.Errorf(oci.ErrInvalid, "it is empty, where a tar is needed")
+	}
+	if errors.Is(err, oci.ErrInvalid) && r.plain.began && !r.plain.fault && !isTar(r.plain.head) {
+		err = oci.Errorf(oci.ErrInvalid, "it is no tar")
 	}
 	for _, rest := range []io.Reader{plain, r.raw} {
 		if err == nil {
@@ -68,12 +92,13 @@ func (r *reading) rewrite(ctx context.Context, to io.Writer, plain io.Reader, o 
 	if err == nil && !o.Exact && r.plain.zeros < 512 {
 		err = oci.Errorf(oci.ErrInvalid, "it does not end as a tar does: it was cut off")
 	}
-	return done, err
+	return err
 }
 
 // rewriting says what a layer needs that will lie there.
 func (w *work) rewriting(onto Onto) layer.RewriteOptions {
-	return layer.RewriteOptions{Ground: onto.Ground, Windows: onto.Windows && w.in.layer == nil, Clamp: w.m.o.Clamp, Exact: w.exact(), Limits: w.m.o.Limits}
+	return layer.RewriteOptions{Ground: onto.Ground, Windows: onto.Windows && w.in.layer == nil, Clamp: w.m.o.Clamp, Exact: w.exact(), Limits: w.m.o.Limits,
+		Owner: w.in.owner, Into: w.in.into}
 }
 
 // A meter hashes and counts, and ends with the context.
@@ -109,12 +134,16 @@ type bounded struct {
 	io.ReadCloser
 	left  int64
 	began bool
-	zeros int // at the end of what was read, as far as they matter
+	head  []byte // the first block
+	fault bool   // what is read is broken
+	zeros int    // at the end of what was read, as far as they matter
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.began = b.began || n > 0
+	b.head = append(b.head, p[:min(n, 512-len(b.head))]...)
+	b.fault = b.fault || err != nil && err != io.EOF
 	if b.left -= int64(n); b.left < 0 {
 		return 0, oci.Errorf(oci.ErrInvalid, "it unpacks to more than is allowed")
 	}
@@ -125,6 +154,12 @@ func (b *bounded) Read(p []byte) (int, error) {
 	}
 	b.zeros = zeros
 	return n, err
+}
+
+// isTar reports whether a tar can begin with a block.
+func isTar(block []byte) bool {
+	_, err := tar.NewReader(bytes.NewReader(block)).Next()
+	return len(block) == 512 && !errors.Is(err, tar.ErrHeader)
 }
 
 var errDiffers = errors.New("it does not stay as it is")

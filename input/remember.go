@@ -20,7 +20,7 @@ import (
 
 // version changes when the same input becomes another layer for a reason that
 // Packing.Key does not tell.
-const version = "input-1"
+const version = "input-2"
 
 // An outcome is the layer that an input became, and all that it became that
 // for.
@@ -35,6 +35,9 @@ type outcome struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	AsIs        bool              `json:"asIs,omitempty"` // it is the input
 	Entries     int               `json:"entries"`
+	Kept        []string          `json:"kept,omitempty"`
+	KeptCount   int               `json:"keptCount,omitempty"`
+	Tops        []string          `json:"tops,omitempty"`
 }
 
 // fits reports whether a layer is the one that is wanted: all that was asked
@@ -152,9 +155,12 @@ func (o *outcome) sound(k key) bool {
 		}
 	}
 	for _, a := range o.Asked {
-		if a.Place.There > layer.Present || !fs.ValidPath(a.Dir) || !fs.ValidPath(a.Place.Path) {
+		if a.Place.There > layer.Blocked || !fs.ValidPath(a.Dir) || !fs.ValidPath(a.Place.Path) {
 			return false
 		}
+	}
+	if !layer.ValidTops(o.Tops) || len(o.Kept) > o.KeptCount || slices.ContainsFunc(o.Kept, func(dir string) bool { return !fs.ValidPath(dir) }) {
+		return false
 	}
 	for name, v := range o.Annotations {
 		switch name {

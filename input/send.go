@@ -30,6 +30,7 @@ type upload struct {
 	cancel context.CancelFunc
 	over   chan struct{}
 	err    error // valid when over
+	sent   bool  // valid when over: the sink has it
 }
 
 func (s *sender) Write(p []byte) (int, error) {
@@ -51,6 +52,7 @@ func (s *sender) send(ctx context.Context, up *upload) {
 		_, err := s.g.wait(ctx, math.MaxInt64)
 		return s.d, err
 	})
+	up.sent = err == nil
 	if isRefusal(err) {
 		up.err = err
 		s.stop(err)
@@ -73,6 +75,19 @@ func (s *sender) abort(err error) {
 	if s.up != nil {
 		s.up.cancel()
 		<-s.up.over
+	}
+}
+
+// done reports whether the sink has got it.
+func (u *upload) done() bool {
+	if u == nil {
+		return false
+	}
+	select {
+	case <-u.over:
+		return u.sent
+	default:
+		return false
 	}
 }
 

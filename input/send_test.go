@@ -78,6 +78,9 @@ func TestSentWhilePacked(t *testing.T) {
 		if s.calls != 1 || s.d.Digest != l.Descriptor().Digest || s.d.Size != int64(len(s.got)) || oci.FromBytes(s.got) != s.d.Digest {
 			t.Errorf("%s: %d calls, %d bytes of %+v, want %+v", c, s.calls, len(s.got), s.d, l.Descriptor())
 		}
+		if !l.Sent() {
+			t.Errorf("%s: not said to be sent", c)
+		}
 		unpacked(t, l)
 	}
 }
@@ -87,7 +90,7 @@ func TestNotSentEarly(t *testing.T) {
 	t.Parallel()
 	for name, raw := range map[string][]byte{"small": makeTar(t, text("app")), "packed": packed(t, layer.Gzip, large(t))} {
 		s := &sink{}
-		if _, err := maker(t, input.Options{}).Layer(t.Context(), input.File(inFile(t, raw)), input.Onto{}, s); err != nil || s.calls != 0 {
+		if l, err := maker(t, input.Options{}).Layer(t.Context(), input.File(inFile(t, raw)), input.Onto{}, s); err != nil || s.calls != 0 || l.Sent() {
 			t.Errorf("%s: %d calls, %v", name, s.calls, err)
 		}
 	}
@@ -136,6 +139,9 @@ func TestBrokenUpload(t *testing.T) {
 			l, err := m.Layer(t.Context(), input.File(inFile(t, large(t))), input.Onto{}, s)
 			if err != nil || s.calls != 1 {
 				t.Fatalf("%v: %d calls, %v", kind, s.calls, err)
+			}
+			if l.Sent() {
+				t.Errorf("%v: said to be sent", kind)
 			}
 			unpacked(t, l)
 		}

@@ -161,11 +161,14 @@ func TestDir(t *testing.T) {
 	}{
 		{dir, "", input.Onto{}, "app.jar sub sub/conf"},
 		{dir, "/", input.Onto{}, "app.jar sub sub/conf"},
-		{dir, "/srv/app", input.Onto{}, "srv/app/app.jar srv/app/sub srv/app/sub/conf"},
+		{dir, "/srv/app", input.Onto{}, "srv/app srv/app/app.jar srv/app/sub srv/app/sub/conf"},
 		{dir, "/srv/app/", input.Onto{Ground: ground{}}, "srv srv/app srv/app/app.jar srv/app/sub srv/app/sub/conf"},
 		{dir, "lib", input.Onto{Ground: merged}, "usr/lib/app.jar usr/lib/sub usr/lib/sub/conf"},
 		{jar, "/srv/my.jar", input.Onto{}, "srv/my.jar"},
 		{jar, "/srv/", input.Onto{}, "srv/app.jar"},
+		{jar, "/lib", input.Onto{Ground: merged}, "usr/lib/app.jar"}, // a directory of the base, as for cp
+		{jar, "/usr", input.Onto{Ground: merged}, "usr/app.jar"},
+		{jar, "/usr/x", input.Onto{Ground: merged}, "usr/x"},
 		{jar, "/", input.Onto{}, "app.jar"},
 		{jar, `C:\srv\`, input.Onto{Windows: true}, "Files Hives Files/srv Files/srv/app.jar"},
 		{dir, "C:/srv", input.Onto{Windows: true}, "Files Hives Files/srv Files/srv/app.jar Files/srv/sub Files/srv/sub/conf"},

@@ -73,7 +73,7 @@ func (w *work) layer(ctx context.Context, onto Onto, to oci.Sink) (*Layer, error
 		}
 		w.m.memory.write(w.key(), *what)
 	}
-	l := &Layer{DiffID: what.DiffID, Entries: what.Entries, Sockets: int(w.in.sockets.Load()), CreatedBy: w.in.by, what: *what, w: w, onto: onto, made: made, sent: sent}
+	l := &Layer{DiffID: what.DiffID, Entries: what.Entries, Sockets: int(w.in.sockets.Load()), Kept: what.Kept, KeptCount: what.KeptCount, CreatedBy: w.in.createdBy(what.Tops), what: *what, w: w, onto: onto, made: made, sent: sent}
 	w.done = append(w.done, l)
 	return l, nil
 }
@@ -88,8 +88,15 @@ func (w *work) how(onto Onto) string {
 		return version
 	}
 	o := w.m.o
-	return fmt.Sprintf("%s packing=%s chosen=%t repack=%t clamp=%s exact=%t windows=%t asked=%t", version, o.Packing.Key(),
+	how := fmt.Sprintf("%s packing=%s chosen=%t repack=%t clamp=%s exact=%t windows=%t asked=%t", version, o.Packing.Key(),
 		o.Packing != layer.Packing{}, o.Repack, o.Clamp.UTC().Format(time.RFC3339Nano), w.exact(), onto.Windows, onto.Ground != nil)
+	if w.in.owner != nil {
+		how += fmt.Sprintf(" owner=%d:%d", w.in.owner.UID, w.in.owner.GID)
+	}
+	if w.in.into != "" {
+		how += fmt.Sprintf(" into=%q", w.in.into)
+	}
+	return how
 }
 
 // identify finds out the digest of the input, if there is a chance that it is
@@ -189,17 +196,16 @@ func (w *work) make(ctx context.Context, onto Onto, to oci.Streamer) (*outcome, 
 		}
 		r = next
 	}
-	g, err := newGrowing(w.m.o.TempDir)
+	s := &sender{ctx: ctx, stop: stop, to: to}
+	what, err := w.pack(reads, s, r, onto, w.rewriting(onto))
+	if errors.Is(err, layer.ErrRepeats) {
+		r.close()
+		what, err = w.packAgain(reads, s, onto)
+	}
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	s := &sender{ctx: ctx, stop: stop, g: g, to: to}
-	what, err := w.pack(reads, s, r, onto)
-	if err != nil {
-		s.abort(err)
-		return nil, nil, nil, errors.Join(err, g.Close())
-	}
-	s.end(what.descriptor(w.in))
+	g := s.g
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.files = append(w.files, g)
@@ -207,6 +213,22 @@ func (w *work) make(ctx context.Context, onto Onto, to oci.Streamer) (*outcome, 
 		w.uploads = append(w.uploads, s.up)
 	}
 	return what, g, s.up, nil
+}
+
+// packAgain packs a tar that has several entries of a name, in two more passes.
+func (w *work) packAgain(ctx context.Context, s *sender, onto Onto) (*outcome, error) {
+	o := w.rewriting(onto)
+	var err error
+	if o.Repeats, err = w.repeats(ctx, onto); err != nil {
+		return nil, err
+	}
+	r, err := w.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	s.up = nil
+	return w.pack(ctx, s, r, onto, o)
 }
 
 // keeps reports whether a layer can have this packing.
@@ -225,7 +247,7 @@ func (w *work) check(ctx context.Context, r *reading, onto Onto) (*outcome, erro
 	s := newSame(r.plain)
 	done, err := r.rewrite(ctx, s, s, w.rewriting(onto))
 	switch {
-	case errors.Is(err, errDiffers):
+	case errors.Is(err, errDiffers), errors.Is(err, layer.ErrRepeats):
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -236,11 +258,23 @@ func (w *work) check(ctx context.Context, r *reading, onto Onto) (*outcome, erro
 		return nil, err
 	}
 	return &outcome{How: w.how(onto), Asked: done.Asked, Digest: w.digest, Size: w.size, DiffID: s.digest(),
-		MediaType: layer.MediaType(oci.MediaLayer, r.comp), AsIs: true, Entries: done.Entries}, nil
+		MediaType: layer.MediaType(oci.MediaLayer, r.comp), AsIs: true, Entries: done.Entries, Kept: done.Kept, KeptCount: done.KeptCount, Tops: done.Tops}, nil
 }
 
-// pack packs the input.
-func (w *work) pack(ctx context.Context, to io.Writer, r *reading, onto Onto) (*outcome, error) {
+// pack packs the input into a new file of a sender.
+func (w *work) pack(ctx context.Context, s *sender, r *reading, onto Onto, o layer.RewriteOptions) (what *outcome, err error) {
+	if s.g, err = newGrowing(w.m.o.TempDir); err != nil {
+		return nil, err
+	}
+	if what, err = w.packTo(ctx, s, r, onto, o); err != nil {
+		s.abort(err)
+		return nil, errors.Join(err, s.g.Close())
+	}
+	s.end(what.descriptor(w.in))
+	return what, nil
+}
+
+func (w *work) packTo(ctx context.Context, to io.Writer, r *reading, onto Onto, o layer.RewriteOptions) (*outcome, error) {
 	p := w.m.o.Packing
 	if p == (layer.Packing{}) {
 		p.Compression = layer.Gzip
@@ -252,7 +286,7 @@ func (w *work) pack(ctx context.Context, to io.Writer, r *reading, onto Onto) (*
 	if err != nil {
 		return nil, err
 	}
-	done, err := r.rewrite(ctx, z, r.plain, w.rewriting(onto))
+	done, err := r.rewrite(ctx, z, r.plain, o)
 	if cerr := z.Close(); err == nil { // also after an error: it ends what packs in the background
 		err = cerr
 	}
@@ -264,7 +298,7 @@ func (w *work) pack(ctx context.Context, to io.Writer, r *reading, onto Onto) (*
 	}
 	packed := z.Packed()
 	return &outcome{How: w.how(onto), Asked: done.Asked, Digest: packed.Digest, Size: packed.Size, DiffID: packed.DiffID,
-		MediaType: p.MediaType(oci.MediaLayer), Annotations: packed.Annotations, Entries: done.Entries}, nil
+		MediaType: p.MediaType(oci.MediaLayer), Annotations: packed.Annotations, Entries: done.Entries, Kept: done.Kept, KeptCount: done.KeptCount, Tops: done.Tops}, nil
 }
 
 // settle notes what the input was that has been read to its end. It must not

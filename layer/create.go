@@ -20,8 +20,9 @@ import (
 // CreateOptions say how a directory becomes a layer.
 type CreateOptions struct {
 	Packing Packing // not of WriteTar
-	// Prefix is the directory of the image that the content is put below. A single
-	// file becomes it, or is put into it if there is a slash at its end.
+	// Prefix is the directory of the image that the content is put below. It gets an
+	// entry with the mode and owner of the source. A single file becomes it, or is
+	// put into it if there is a slash at its end.
 	Prefix string
 	// Time is what every entry says; the zero value is the beginning of 1970.
 	Time time.Time
@@ -47,7 +48,7 @@ type Created struct {
 }
 
 // Create writes a layer with all that is in a directory, but not the directory
-// itself, or with a single file. Equal content gives equal bytes whoever runs
+// itself unless that has a Prefix, or with a single file. Equal content gives equal bytes whoever runs
 // it: entries are in order, links are kept as they are and never followed, hard
 // links stay hard links, capabilities are kept, other attributes are not.
 // Nothing outside of src is read. ErrInvalid for what a layer cannot hold, or if
@@ -125,7 +126,7 @@ func (c *creator) run(ctx context.Context, src *placed, w io.Writer) error {
 		defer close(c.queue)
 		defer close(c.work)
 		if src.file == "" {
-			walked = c.walk(ctx, src.root, src.prefix, 0)
+			walked = c.all(ctx, src)
 		} else {
 			walked = c.single(ctx, src)
 		}

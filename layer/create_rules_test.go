@@ -25,6 +25,7 @@ func TestCreateRules(t *testing.T) {
 	}
 	dir := tree(t, map[string]string{"run": "x", "d/secret": "y", "l": "->d"})
 	must(t, os.Chmod(filepath.Join(dir, "run"), 0o700))
+	must(t, os.Chmod(dir, 0o710))
 	must(t, os.Chmod(filepath.Join(dir, "d"), 0o700))
 	must(t, os.Chmod(filepath.Join(dir, "d", "secret"), 0o600))
 	old, late := time.Unix(1_000_000_000, 5e8), time.Unix(2_000_000_000, 0)
@@ -34,10 +35,10 @@ func TestCreateRules(t *testing.T) {
 	must(t, err)
 	o := layer.CreateOptions{Packing: plain.Packing, Prefix: "/srv//app/", Owner: &layer.Owner{UID: 1000, GID: 2000}, Mode: mode, KeepTime: true, Time: time.Unix(1_500_000_000, 0), KeepOwner: true}
 	names, heads, c := created(t, dir, o)
-	if want := []string{"srv/app/d/", "srv/app/d/secret", "srv/app/l", "srv/app/run"}; !slices.Equal(names, want) || c.Entries != 4 {
+	if want := []string{"srv/app/", "srv/app/d/", "srv/app/d/secret", "srv/app/l", "srv/app/run"}; !slices.Equal(names, want) || c.Entries != 5 {
 		t.Errorf("%q, %+v", names, c)
 	}
-	for name, want := range map[string]int64{"d/": 0o755, "d/secret": 0o644, "l": 0o777, "run": 0o755} {
+	for name, want := range map[string]int64{"": 0o755, "d/": 0o755, "d/secret": 0o644, "l": 0o777, "run": 0o755} {
 		if h := heads["srv/app/"+name]; h.Mode != want || h.Uid != 1000 || h.Gid != 2000 {
 			t.Errorf("%s: %o of %d:%d", name, h.Mode, h.Uid, h.Gid)
 		}

@@ -71,6 +71,26 @@ func openSource(src, prefix string) (*placed, error) {
 	return s, err
 }
 
+// all queues what is in the directory, and before it the directory itself if it
+// gets a name.
+func (c *creator) all(ctx context.Context, s *placed) error {
+	if s.prefix != "" {
+		info, err := s.root.Stat(".")
+		if err != nil {
+			return err
+		}
+		i, err := c.item(s.root, "", ".", info)
+		if err != nil {
+			return err
+		}
+		i.h.Name = s.prefix
+		if err := c.send(ctx, i); err != nil {
+			return err
+		}
+	}
+	return c.walk(ctx, s.root, s.prefix, 0)
+}
+
 // single queues one file under its new name.
 func (c *creator) single(ctx context.Context, s *placed) error {
 	info, err := s.root.Lstat(s.file)

@@ -26,4 +26,5 @@ const (
 	Unknown There = iota // nothing was looked at
 	Absent
 	Present // a directory
+	Blocked // something else, here or on the way
 )

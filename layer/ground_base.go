@@ -12,8 +12,12 @@ import (
 
 // BaseOptions say how much of a base may be read.
 type BaseOptions struct {
-	Blind    bool      // nothing
-	Deep     bool      // all that is needed, for every path
+	Blind bool // nothing
+	Deep  bool // all that is needed, for every path
+	// Taken tells of a name at the top that no distribution has whether the base
+	// may have something there nevertheless. It must depend on the base alone. nil:
+	// it has not.
+	Taken    func(top string) bool
 	Outlines *Outlines // what is known of layers; nil: nothing is, and nothing is kept
 	Limits   Limits    // of all layers together
 }
@@ -27,12 +31,12 @@ type BaseOptions struct {
 // everywhere. The root is Present, and on no layers nothing else is. It is
 // Unknown, with the path as it was asked, what is
 //   - in a base that has foreign layers, which are never read for this;
-//   - below a name that no distribution has at its top, unless Deep is set;
+//   - below a name that no distribution has at its top and that is not Taken,
+//     unless Deep is set;
 //   - anything, if Blind is set.
 //
-// All else is looked up. Where a component of the path is not there, or is not
-// a directory, the rest of the path follows it, Absent: that is what a layer
-// that writes there makes of it.
+// All else is looked up. Where a component of the path is not there the rest of
+// the path follows it, Absent, and where it is no directory, Blocked.
 type Base struct {
 	layers  []oci.Blob
 	o       BaseOptions
@@ -63,7 +67,7 @@ func (b *Base) Dir(ctx context.Context, dir string) (Place, error) {
 		return Place{".", Present}, nil
 	case len(b.layers) == 0:
 		return Place{dir, Absent}, nil
-	case b.o.Blind || b.foreign || !b.o.Deep && fresh(dir):
+	case b.o.Blind || b.foreign || !b.o.Deep && b.fresh(dir):
 		return Place{Path: dir}, nil
 	}
 	t, err := b.Tree(ctx)
@@ -73,8 +77,8 @@ func (b *Base) Dir(ctx context.Context, dir string) (Place, error) {
 	return t.place(dir)
 }
 
-// Tree is all of the base, whatever the options and the kinds of layers. It
-// must not be changed.
+// Tree is all of the base but extended attributes, whatever the options and the
+// kinds of layers. It must not be changed.
 func (b *Base) Tree(ctx context.Context) (*Tree, error) {
 	if err := take(ctx, b.turn); err != nil {
 		return nil, err
@@ -85,9 +89,31 @@ func (b *Base) Tree(ctx context.Context) (*Tree, error) {
 	}
 	err := b.outline(ctx)
 	if err == nil {
-		b.tree, err = MergeOutlines(b.outlines, b.o.Limits)
+		b.tree, err = mergeBare(b.outlines, b.o.Limits)
 	}
 	return b.tree, oci.Wrap("base", "", err)
+}
+
+// mergeBare is MergeOutlines without extended attributes, which may be large
+// and say nothing of paths.
+func mergeBare(layers []*Outline, l Limits) (*Tree, error) {
+	t := NewTree(l)
+	for _, o := range layers {
+		err := t.Add(func(yield func(*Entry, error) bool) {
+			for e, err := range o.Entries() {
+				if err == nil {
+					e.Header.PAXRecords = nil // all of it was made for this
+				}
+				if !yield(e, err) {
+					return
+				}
+			}
+		})
+		if err != nil {
+			return nil, oci.Wrap("layer", string(o.Layer), err)
+		}
+	}
+	return t, nil
 }
 
 // Outlines are those of the layers, read as for Tree.

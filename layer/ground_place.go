@@ -13,7 +13,7 @@ import (
 func (t *Tree) place(dir string) (Place, error) {
 	t = t.reader()
 	w := way{step{n: t.root}} // n is nil of what is not there
-	hops := 0
+	hops, there := 0, Absent
 	for rest := dir; rest != ""; {
 		var c string
 		c, rest, _ = strings.Cut(rest, "/")
@@ -34,7 +34,7 @@ func (t *Tree) place(dir string) (Place, error) {
 				return Place{}, oci.Errorf(oci.ErrInvalid, "%s: links make a path of more than %d bytes", oci.Quote(dir), maxPath)
 			}
 			if next.n != nil && next.n.kind != Dir {
-				next.n = nil
+				next.n, there = nil, Blocked
 			}
 			w = append(w, next)
 			continue
@@ -48,7 +48,7 @@ func (t *Tree) place(dir string) (Place, error) {
 			w = w[:1]
 		}
 	}
-	p := Place{w.path(), Absent}
+	p := Place{w.path(), there}
 	if w.end().n != nil {
 		p.There = Present
 	}
@@ -68,10 +68,13 @@ func setOf(names ...string) map[string]bool {
 	return set
 }
 
-// fresh reports whether no distribution has anything at a path: its first name
-// is none of the usual ones, in any case of letters. "lib" is there in many
-// forms, and Debian has "bin.usr-is-merged".
-func fresh(dir string) bool {
+// fresh reports whether the base has nothing at a path, as far as names tell: the
+// first is none of the usual ones, in any case of letters, and is not Taken.
+// "lib" is there in many forms, and Debian has "bin.usr-is-merged".
+func (b *Base) fresh(dir string) bool {
 	top, _, _ := strings.Cut(strings.ToLower(dir), "/")
-	return !usual[top] && !strings.HasPrefix(top, "lib") && !strings.HasSuffix(top, ".usr-is-merged")
+	if usual[top] || strings.HasPrefix(top, "lib") || strings.HasSuffix(top, ".usr-is-merged") {
+		return false
+	}
+	return b.o.Taken == nil || !b.o.Taken(top)
 }

@@ -63,8 +63,8 @@ func TestBaseDir(t *testing.T) {
 		{"opt/app/x", "usr/lib/app/x", layer.Absent}, // through what is not there to a link that is
 		{"opt/up", "etc", layer.Present},             // no higher than the root
 		{"srv", "opt/far", layer.Absent},             // "real" is there
-		{"etc/passwd", "etc/passwd", layer.Absent},   // a file gives way
-		{"etc/passwd/x/y", "etc/passwd/x/y", layer.Absent},
+		{"etc/passwd", "etc/passwd", layer.Blocked},
+		{"etc/passwd/x/y", "etc/passwd/x/y", layer.Blocked},
 		{"home", "home", layer.Present},
 		{"home/me", "home/me", layer.Absent}, // whited out
 		{"app/x", "opt/real/x", layer.Absent},
@@ -99,6 +99,8 @@ func TestBaseReads(t *testing.T) {
 	}{
 		"root":             {dir: ".", want: layer.Place{Path: ".", There: layer.Present}},
 		"fresh":            {dir: "app/x", want: unknown("app/x")},
+		"fresh, taken":     {o: layer.BaseOptions{Taken: func(top string) bool { return top == "app" }}, dir: "App/x", want: layer.Place{Path: "App/x", There: layer.Absent}, reads: 2},
+		"fresh, not taken": {o: layer.BaseOptions{Taken: func(top string) bool { return top != "app" }}, dir: "app/x", want: unknown("app/x")},
 		"fresh, hidden":    {dir: ".config", want: unknown(".config")},
 		"fresh, deep":      {o: layer.BaseOptions{Deep: true}, dir: "app/x", want: layer.Place{Path: "opt/real/x", There: layer.Absent}, reads: 2},
 		"usual":            {dir: "lib/x", want: layer.Place{Path: "usr/lib/x", There: layer.Absent}, reads: 2},

@@ -26,10 +26,16 @@ type RewriteOptions struct {
 	Clamp time.Time
 	// Owner is whom everything belongs to; nil: owners stay.
 	Owner *Owner
+	// Into is the name that a file gets in a directory that the Ground has in its
+	// place; "": it replaces that.
+	Into string
 	// Exact says that the tar is a layer: whiteouts are allowed, and nothing of the
 	// above is done but to clamp times and to check the form that Windows asks for.
-	Exact  bool
-	Limits Limits
+	// Names that are there twice stay so, though Docker refuses them.
+	Exact bool
+	// Repeats is what FindRepeats found in the tar; nil: nothing.
+	Repeats *Repeats
+	Limits  Limits
 }
 
 // An Owner is a user and a group, by number.
@@ -40,6 +46,13 @@ type Rewritten struct {
 	Changed bool     // false: what was written is what was read
 	Entries int      // that were written
 	Asked   []Answer // by the Ground, in order: another one with the same answers gives the same bytes
+	// Kept are the first directories of the Ground that stay as they are though the
+	// tar has entries for them, and nothing in them; KeptCount is how many there are.
+	Kept      []string
+	KeptCount int
+	// Tops are the names at the top of the layer, of a few, with MoreTops for the
+	// others; none of a layer in Windows form.
+	Tops []string
 }
 
 // An Answer is what a Ground said of a directory.
@@ -56,7 +69,9 @@ type Answer struct {
 // those that the Ground, and links that the tar itself brought before, lead to.
 // Directories that are missing on the way are made, 0755 of root, with the time
 // Clamp or 1970. A directory entry for one of the Ground's, or for the root, is
-// left out. Of several entries of a name the last one counts; all are written.
+// left out. Each name is written once. Directories that come again in the same
+// way are left out; of other entries the last one counts, and Rewrite has to be
+// told of it: it ends with ErrRepeats, perhaps after a part has been written.
 // Targets of symlinks stay as they are. Files with holes that have to be renamed
 // lose them. What a link of the Ground leads through, and the tar replaces, is
 // taken as the Ground has it.
@@ -64,11 +79,12 @@ type Answer struct {
 // A layer in Windows form has all its parents, each once, and the security
 // descriptor and attributes of NTFS where the tar does not say any. A tar whose
 // first entry is in Files, Hives or UtilityVM has the form, unless there is a
-// Prefix, and may hold nothing else then.
+// Prefix, and may hold nothing else then; what it lacks of Files and Hives is made.
 //
 // ErrInvalid, with the entry's name, for what Reader refuses, for whiteouts, for
-// hard links into directories that do not exist, for bytes behind the end of
-// the tar, and for names that Windows cannot hold, if it must.
+// hard links to what is no file that the tar has brought before, for what lies
+// below a file of the tar or of the Ground, for bytes behind the end of the tar,
+// and for names that Windows cannot hold, if it must.
 func Rewrite(ctx context.Context, w io.Writer, tar io.Reader, o RewriteOptions) (Rewritten, error) {
 	out := bufio.NewWriterSize(w, copySize)
 	r, err := newRewriter(out, tar, o)

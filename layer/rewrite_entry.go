@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"context"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func (r *rewriter) change(ctx context.Context, e *Entry) (action, error) {
 		return dropped, nil
 	}
 	if r.form != nil && r.form.pass {
-		return r.metadata(e.Header), nil
+		return r.metadata(e.Header), r.form.inside(r.names, e)
 	}
 	h, name, link := e.Header, path.Join(r.prefix, e.Name), e.Link
 	if e.Kind == Link {
@@ -76,34 +77,72 @@ func renamed(e *Entry, name, link string) action {
 	if e.Kind == Dir {
 		h.Name += "/"
 	}
+	e.Name = name
 	if e.Kind == Link {
-		h.Linkname = link
+		h.Linkname, e.Link = link, link
 	}
 	return act
+}
+
+// once decides whether an entry is the one of its name.
+func (r *rewriter) once(e *Entry, act action) (action, error) {
+	v, err := r.names.take(e.Name, e.Kind, e.Link, e.Header)
+	switch {
+	case err != nil:
+		return 0, err
+	case v.drop:
+		return dropped, nil
+	case v.h != nil:
+		e.Header, act = v.h, changedHead
+	}
+	return act, nil
+}
+
+// leave leaves out the entry of a directory of the Ground.
+func (r *rewriter) leave(dir string) error {
+	if err := r.names.inside(path.Dir(dir)); err != nil || dir == "." || r.names.isParent(dir) {
+		return err
+	}
+	r.left = append(r.left, dir)
+	return r.names.spend(len(dir) + 32)
+}
+
+// maxKeptDirs is how many of them are told.
+const maxKeptDirs = 5
+
+// keptDirs tells of the directories whose entries were all that the tar said of them.
+func (r *rewriter) keptDirs() {
+	slices.Sort(r.left)
+	for _, dir := range slices.Compact(r.left) {
+		if r.names.isParent(dir) {
+			continue
+		}
+		if r.done.KeptCount++; r.done.KeptCount <= maxKeptDirs {
+			r.done.Kept = append(r.done.Kept, dir)
+		}
+	}
 }
 
 // move finds out where an entry goes, and makes the way to it; "": nowhere,
 // since it is a directory that is there.
 func (r *rewriter) move(ctx context.Context, e *Entry, name string) (string, error) {
 	if e.Kind == Dir {
-		at, err := r.where.find(ctx, name)
+		at, err := r.where.dir(ctx, name)
 		if err != nil {
 			return "", err
 		}
-		skip := at.There == Present && !r.where.wrote(at.Path)
-		if r.form != nil { // Windows cannot make one twice
-			skip = r.where.wrote(at.Path)
-		}
-		if skip || at.Path == "." {
-			return "", nil
+		if at.Path == "." || at.There == Present && !r.where.wrote(at.Path) {
+			return "", r.leave(at.Path)
 		}
 		name = at.Path
 	} else {
-		up, err := r.where.find(ctx, path.Dir(name))
+		up, err := r.where.dir(ctx, path.Dir(name))
 		if err != nil {
 			return "", err
 		}
-		name = path.Join(up.Path, path.Base(name))
+		if name, err = r.into(ctx, path.Join(up.Path, path.Base(name))); err != nil {
+			return "", err
+		}
 	}
 	if len(name) > maxPath {
 		return "", oci.Errorf(oci.ErrInvalid, "links lead to a path of more than %d bytes", maxPath)
@@ -124,6 +163,18 @@ func (r *rewriter) move(ctx context.Context, e *Entry, name string) (string, err
 		}
 	}
 	return name, nil
+}
+
+// into is where a file goes that has a directory in its place.
+func (r *rewriter) into(ctx context.Context, name string) (string, error) {
+	if r.o.Into == "" || r.form != nil {
+		return name, nil
+	}
+	at, err := r.where.find(ctx, name)
+	if err == nil && at.There == Present {
+		name = path.Join(at.Path, r.o.Into)
+	}
+	return name, err
 }
 
 // metadata applies the rules for times and owners.

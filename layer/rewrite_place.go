@@ -54,11 +54,31 @@ func (w *whereabouts) find(ctx context.Context, dir string) (Place, error) {
 	return at, w.spend(len(dir) + len(at.Path))
 }
 
+// dir is find of what must not be a file.
+func (w *whereabouts) dir(ctx context.Context, dir string) (Place, error) {
+	at, err := w.find(ctx, dir)
+	if err == nil {
+		err = at.check()
+	}
+	return at, err
+}
+
+// check refuses to go on from what is no directory.
+func (p Place) check() error {
+	if p.There == Blocked {
+		return oci.Errorf(oci.ErrInvalid, "%s is a file in the base, and not a directory", oci.Quote(p.Path))
+	}
+	return nil
+}
+
 // walk goes on from a directory.
 func (w *whereabouts) walk(ctx context.Context, at Place, rest string) (Place, error) {
 	for hops := 0; rest != ""; {
 		var c, target string
-		var err error
+		err := at.check()
+		if err != nil {
+			return Place{}, err
+		}
 		c, rest, _ = strings.Cut(rest, "/")
 		switch c {
 		case "", ".":
@@ -143,7 +163,10 @@ func (w *whereabouts) missing(ctx context.Context, dir string) (dirs []string, e
 	at := Place{".", Present}
 	for end := range ends(dir) {
 		p := dir[:end]
-		if at, err = w.ask(ctx, p, at); err != nil {
+		if at, err = w.ask(ctx, p, at); err == nil {
+			err = at.check()
+		}
+		if err != nil {
 			return nil, err
 		}
 		if at.There != Absent || w.wrote(p) {
@@ -209,15 +232,11 @@ func (w *whereabouts) mark(name, target string) error {
 	return w.spend(len(name) + len(target))
 }
 
-// target finds what a hard link means: a name in the tar or below it.
+// target finds where the target of a hard link was put.
 func (w *whereabouts) target(ctx context.Context, name string) (string, error) {
-	dir := path.Dir(name)
-	at, err := w.find(ctx, dir)
+	at, err := w.dir(ctx, path.Dir(name))
 	if err != nil {
 		return "", err
-	}
-	if _, never := w.ground.(nowhere); at.There == Absent && !w.wrote(at.Path) && !never {
-		return "", oci.Errorf(oci.ErrInvalid, "link to %s, which is not there", oci.Quote(name))
 	}
 	return path.Join(at.Path, path.Base(name)), nil
 }

@@ -26,6 +26,8 @@ type rewriter struct {
 	out    *bufio.Writer
 	where  *whereabouts // nil: paths stay
 	form   *windowsForm // nil: none
+	names  *roster      // nil: all are written as they come
+	left   []string     // directories of the Ground that have entries
 	buf    []byte
 	head   bytes.Buffer // a new header
 	done   Rewritten
@@ -42,6 +44,7 @@ func newRewriter(out *bufio.Writer, in io.Reader, o RewriteOptions) (*rewriter, 
 	if o.Exact {
 		return r, nil
 	}
+	r.names = newRoster(o.Repeats)
 	var err error
 	if r.prefix, err = cleanPrefix(o.Prefix, o.Windows); err != nil {
 		return nil, err
@@ -122,6 +125,7 @@ func (r *rewriter) entry(ctx context.Context, e *Entry) error {
 	}
 	if r.o.Exact {
 		r.done.Entries++
+		r.top(e.Name)
 		if r.times(e.Header) != kept {
 			return r.replace(ctx, e)
 		}
@@ -129,15 +133,20 @@ func (r *rewriter) entry(ctx context.Context, e *Entry) error {
 	}
 	was := e.Name
 	act, err := r.change(ctx, e)
+	if err == nil && act != dropped {
+		act, err = r.once(e, act)
+	}
 	if err != nil {
 		return oci.Wrap("", oci.Quote(was), err)
 	}
 	if act == dropped {
 		r.done.Changed = true
 		r.tap.head = r.tap.head[:0]
+		r.tap.body = bodyLeft // to the next entry's reader, which passes it
 		return nil
 	}
 	r.done.Entries++
+	r.top(e.Header.Name)
 	if act == kept {
 		return r.keep(ctx)
 	}
@@ -237,8 +246,16 @@ func (r *rewriter) writeDir(name string) error {
 	if r.form != nil {
 		windowsHeader(h, attrDirectory)
 	}
+	v, err := r.names.take(name, Dir, "", h)
+	if v.drop || err != nil {
+		return err
+	}
+	if v.h != nil {
+		h = v.h
+	}
 	r.done.Changed = true
 	r.done.Entries++
+	r.top(h.Name)
 	return r.write(h)
 }
 
@@ -248,7 +265,8 @@ func (r *rewriter) finish() error {
 	if r.r.raw.state != inEnd && len(r.tap.head) > 0 || len(r.tap.head) > len(zeros) {
 		return oci.Errorf(oci.ErrInvalid, "the tar ends with the first part of a header")
 	}
-	bare := r.form != nil && !r.o.Exact && !r.form.begun
+	r.keptDirs()
+	bare := r.form != nil && !r.o.Exact && (!r.form.files || !r.form.hives)
 	mend := r.r.raw.state != inEnd && (bare || r.done.Changed)
 	if mend && r.tap.body != bodyLeft { // the last padding may be cut
 		if err := r.zeros(r.r.raw.need); err != nil {
@@ -256,7 +274,7 @@ func (r *rewriter) finish() error {
 		}
 	}
 	if bare {
-		if err := r.preamble(); err != nil {
+		if err := r.tops(true, true, false); err != nil {
 			return err
 		}
 	}

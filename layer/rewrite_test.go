@@ -84,6 +84,12 @@ func rewrite(t testing.TB, b []byte, o layer.RewriteOptions) ([]byte, layer.Rewr
 	t.Helper()
 	var out bytes.Buffer
 	done, err := layer.Rewrite(ctx(t), &out, bytes.NewReader(b), o)
+	if errors.Is(err, layer.ErrRepeats) {
+		if o.Repeats, err = layer.FindRepeats(ctx(t), bytes.NewReader(b), o); err == nil {
+			out.Reset()
+			done, err = layer.Rewrite(ctx(t), &out, bytes.NewReader(b), o)
+		}
+	}
 	return out.Bytes(), done, err
 }
 
@@ -120,23 +126,21 @@ func TestRewrite(t *testing.T) {
 		{[]rec{file("lib/x/y", "")}, "usr/lib/x/ usr/lib/x/y"},
 		{[]rec{dir("lib"), dir("lib/x"), file("lib/x/y", "")}, "usr/lib/x/ usr/lib/x/y"},
 		{[]rec{dir("etc"), file("etc/passwd", "")}, "etc/passwd"},
-		{[]rec{file("srv/a/b", ""), file("srv/a/c", ""), dir("srv"), dir("srv")}, "srv/ srv/a/ srv/a/b srv/a/c srv/ srv/"},
+		{[]rec{file("srv/a/b", ""), file("srv/a/c", ""), dir("srv"), dir("srv")}, "srv/ srv/a/ srv/a/b srv/a/c"},
 		{[]rec{file("top", ""), dir("."), file("./x", ""), file("/y", ""), file("a//../z", "")}, "top ./x y z"},
 		{[]rec{file("opt/x/y", ""), file("data/z", "")}, "data/ data/opt/ data/opt/x/ data/opt/x/y data/z"},
 		{[]rec{file("var/run/../x", ""), file("var/run/p", "")}, "var/x run/p"},
 		{[]rec{file("loop/x", "")}, "!loop"},
 		{[]rec{symlink("lib/a", "../x"), symlink("abs", "/lib/a")}, "usr/lib/a>../x abs>/lib/a"},
 		{[]rec{file("lib/a", ""), hardlink("bin/b", "lib/a"), hardlink("/c", "./lib/a")}, "usr/lib/a usr/bin/b>usr/lib/a c>usr/lib/a"},
-		{[]rec{hardlink("x", "bin/sh")}, "x>usr/bin/sh"}, // of the base
-		{[]rec{hardlink("x", "srv/sh")}, `!"x": link to "srv/sh"`},
 		// links of the tar itself
 		{[]rec{symlink("app", "srv/app"), file("app/x", "")}, "app>srv/app srv/ srv/app/ srv/app/x"},
 		{[]rec{symlink("app", "srv/app"), dir("app"), file("srv/app/x", "")}, "app>srv/app srv/ srv/app/ srv/app/x"},
 		{[]rec{dir("a"), symlink("a/l", "../../etc/."), file("a/l/x", "")}, "a/ a/l>../../etc/. etc/x"},
 		{[]rec{symlink("a", "b"), symlink("b", "a"), file("a/x", "")}, "!circles"},
 		{[]rec{symlink("usr", "/srv"), file("lib/x", "")}, "usr>/srv srv/ srv/lib/ srv/lib/x"}, // the tar's counts, the base's link leads to it
-		{[]rec{symlink("a", "lib"), file("a/x", ""), symlink("a", "etc"), file("a/x", ""), file("a", ""), file("a/x", "")}, "a>lib usr/lib/x a>etc etc/x a a/ a/x"},
-		{[]rec{file("lib/x", ""), file("usr/x", ""), file("usr", ""), file("lib/x", "")}, "usr/lib/x usr/x usr usr/ usr/lib/ usr/lib/x"},
+		{[]rec{symlink("a", "lib"), file("a/x", ""), symlink("a", "etc"), file("a/x", ""), file("a", "")}, "usr/lib/x etc/x a"},
+		{[]rec{file("lib/x", ""), file("usr/x", ""), file("usr", "")}, `!"usr": it is a directory with something in it`},
 		// whiteouts
 		{[]rec{file("etc/.wh.passwd", "")}, `!"etc/.wh.passwd"`},
 		{[]rec{file(".wh..wh..opq", "")}, `!.wh..wh..opq`},
@@ -201,12 +205,12 @@ func TestRewriteOptions(t *testing.T) {
 // What is not changed is the same, to the last byte.
 func TestRewriteKeeps(t *testing.T) {
 	t.Parallel()
-	old := raw("x", tar.TypeGNUSparse, octal(4), func(b []byte) {
+	old := raw("s", tar.TypeGNUSparse, octal(4), func(b []byte) {
 		copy(b[257:], "ustar  \x00")
 		copy(b[386:], octal(0)+octal(2)+octal(510)+octal(2)+octal(600)+octal(0))
 		copy(b[483:], octal(600))
 	})
-	sparse := cat(pax('x', record("GNU.sparse.major", "1"), record("GNU.sparse.minor", "0"), record("GNU.sparse.name", "x"), record("GNU.sparse.realsize", "600")),
+	sparse := cat(pax('x', record("GNU.sparse.major", "1"), record("GNU.sparse.minor", "0"), record("GNU.sparse.name", "s"), record("GNU.sparse.realsize", "600")),
 		raw("GNUSparseFile.0/x", tar.TypeReg, octal(516)), block("2\n0\n2\n510\n2\n"), block("abcd"))
 	x := cat(raw("x", tar.TypeReg, octal(3)), block("xyz"))
 	for name, b := range map[string][]byte{
@@ -250,7 +254,7 @@ func TestRewriteKeeps(t *testing.T) {
 		if err != nil || !done.Changed {
 			t.Fatal(name, err)
 		}
-		if got := untar(t, b); len(got) != 2 || got[0].content != "ab"+strings.Repeat("\x00", 508)+"cd"+strings.Repeat("\x00", 88) || got[0].Name != "p/x" || got[1].content != "xyz" {
+		if got := untar(t, b); len(got) != 2 || got[0].content != "ab"+strings.Repeat("\x00", 508)+"cd"+strings.Repeat("\x00", 88) || got[0].Name != "p/s" || got[1].content != "xyz" {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

@@ -21,7 +21,8 @@ import (
 // known, and so not followed. The same layers give
 // the same bytes. Each layer is opened twice at most; memory grows with the number of
 // files, not with their sizes. ErrUnsupported for a hard link to a file of a
-// layer below that is taken away or replaced.
+// layer below that is taken away or replaced, and for a whiteout through a link
+// that climbs out of a directory which only layers below may have.
 func Squash(ctx context.Context, w io.Writer, layers []oci.Blob, l Limits) error {
 	s := &squasher{}
 	s.root = s.directory()

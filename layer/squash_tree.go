@@ -90,7 +90,7 @@ func (s *squasher) add(e *Entry, index int) error {
 	}
 	now := &squashed{kind: e.Kind, link: e.Link, from: spot{s.layer, index}, layer: s.layer}
 	if e.Kind == Link {
-		if err := s.linked(e, now); err != nil {
+		if self, err := s.linked(e, now, parent); self || err != nil {
 			return err
 		}
 	}
@@ -107,27 +107,29 @@ func (s *squasher) put(parent *squashed, base string, n *squashed) {
 }
 
 // linked makes a hard link another name of what it leads to; what the layers do
-// not have is below them.
-func (s *squasher) linked(e *Entry, now *squashed) error {
+// not have is below them. self: it is that already.
+func (s *squasher) linked(e *Entry, now, parent *squashed) (self bool, err error) {
 	dir, base := path.Split(e.Link)
 	at, err := s.walk(dir, find)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var to *squashed
 	if at != nil {
 		to = at.kids[base]
 	}
 	switch {
+	case at == parent && base == path.Base(e.Name) && (to == nil || !to.gone && to.kind != Dir):
+		return true, nil
 	case to == nil || to.maybe:
 		now.head = e.Header
 		s.kept += int64(weight(e)) + 500
 	case to.gone || to.kind == Dir:
-		return oci.Errorf(oci.ErrInvalid, "hard link %s leads to %s, which is no file", oci.Quote(e.Name), oci.Quote(e.Link))
+		return false, oci.Errorf(oci.ErrInvalid, "hard link %s leads to %s, which is no file", oci.Quote(e.Name), oci.Quote(e.Link))
 	default:
 		now.kind, now.link, now.from, now.head = to.kind, to.link, to.from, to.head
 	}
-	return nil
+	return false, nil
 }
 
 // hide takes away what lower layers have at a name.
@@ -185,6 +187,9 @@ func (s *squasher) walk(name string, how missing) (*squashed, error) {
 		case "", ".":
 			continue
 		case "..":
+			if how == assume && way[len(way)-1].maybe {
+				return nil, oci.Errorf(oci.ErrUnsupported, "%s: where this is taken away depends on what a layer below has", oci.Quote(name))
+			}
 			way = way[:max(1, len(way)-1)]
 			continue
 		}

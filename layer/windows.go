@@ -56,6 +56,8 @@ type windowsForm struct {
 	exact bool // the tar must be in the form
 	pass  bool // it is
 	begun bool
+	files bool // there is a directory Files
+	hives bool
 	seen  map[[16]byte]spelling // by name, without its case
 }
 
@@ -92,23 +94,60 @@ func (r *rewriter) begin(e *Entry) error {
 		return oci.Errorf(oci.ErrInvalid, "%s: a Windows layer has only Files, Hives and UtilityVM", oci.Quote(e.Name))
 	case !f.pass && own && r.prefix == "":
 		return oci.Errorf(oci.ErrInvalid, "%s: a Windows layer begins with this, this tar does not", oci.Quote(e.Name))
-	case f.pass:
+	case f.exact:
 		f.begun = true
 		return nil
-	}
-	return r.preamble()
-}
-
-// preamble writes the directories that every Windows layer has.
-func (r *rewriter) preamble() error {
-	if r.form.begun {
+	case f.pass:
+		f.begun = true
+		if e.Name == top && e.Kind != Dir {
+			return oci.Errorf(oci.ErrInvalid, "%s: in a Windows layer this is a directory", oci.Quote(top))
+		}
+		return r.tops(top == windowsFiles, top == windowsHives, e.Name == top)
+	case f.begun:
 		return nil
 	}
-	r.form.begun = true
-	if err := r.writeDir(windowsFiles); err != nil {
+	f.begun = true
+	return r.tops(true, true, false)
+}
+
+// tops writes the directories that every Windows layer has, if they are not
+// there; own: an entry of the tar does.
+func (r *rewriter) tops(files, hives, own bool) error {
+	files, hives = files && !r.form.files, hives && !r.form.hives
+	r.form.files, r.form.hives = r.form.files || files, r.form.hives || hives
+	if files && !own {
+		if err := r.writeDir(windowsFiles); err != nil {
+			return err
+		}
+	}
+	if hives && !own {
+		return r.writeDir(windowsHives)
+	}
+	return nil
+}
+
+// inside checks an entry of a tar that has the form.
+func (f *windowsForm) inside(n *roster, e *Entry) error {
+	top, name, _ := strings.Cut(e.Name, "/")
+	linkTop, link, _ := strings.Cut(e.Link, "/")
+	switch {
+	case e.Kind != Link:
+		link = ""
+	case linkTop != top || link == "":
+		return oci.Errorf(oci.ErrInvalid, "it is a hard link to %s, out of %s", oci.Quote(e.Link), top)
+	}
+	if name == "" {
+		return nil
+	}
+	for _, s := range []*string{&name, &link} { // a stream of a file has its name, a colon, and its own
+		if i := strings.LastIndexByte(*s, ':'); i > 0 && n.isFile(top+"/"+(*s)[:i]) {
+			*s = (*s)[:i] + (*s)[i+1:]
+		}
+	}
+	if err := f.check(e, name, link); err != nil {
 		return err
 	}
-	return r.writeDir(windowsHives)
+	return f.unique(e.Name)
 }
 
 // check refuses what Windows cannot hold.
@@ -131,11 +170,8 @@ func (f *windowsForm) unique(name string) error {
 		folded, sum := sha256.Sum256([]byte(strings.ToUpper(part))), sha256.Sum256([]byte(part))
 		key, spelt := [16]byte(folded[:]), spelling(sum[:])
 		was, again := f.seen[key]
-		switch {
-		case again && was != spelt:
+		if again && was != spelt {
 			return oci.Errorf(oci.ErrInvalid, "%s is there in other letters, which Windows takes for the same", oci.Quote(part))
-		case again && end == len(name):
-			return oci.Errorf(oci.ErrInvalid, "there are two of it, which Windows cannot hold")
 		}
 		f.seen[key] = spelt
 	}

@@ -31,10 +31,10 @@ func TestRewriteForWindows(t *testing.T) {
 		{"", []rec{dir("d"), symlink("l", `C:\d`), symlink("f", "../up/x"), file("l/x", "")}, `Files/d/ Files/l>C:\d Files/f>../up/x Files/d/x`},
 		{"", []rec{symlink("l", "a:b"), file("l/x", "")}, `!"l/x"`},
 		{"", []rec{dir("d"), symlink("l", "d"), file("l/x", "")}, "Files/d/ Files/l>d Files/d/x"},
-		{"", []rec{hardlink("l", "Windows/System32/cmd.exe")}, "Files/l>Files/Windows/System32/cmd.exe"},
+		{"", []rec{hardlink("l", "Windows/System32/cmd.exe")}, `!"l": link to "Files/Windows/System32/cmd.exe"`},
 		{"", []rec{dir("App"), file("app/x", "")}, `!"app" is there in other letters`},
 		{"", []rec{file("Ä.txt", ""), file("ä.TXT", "")}, `!"ä.TXT"`},
-		{"", []rec{file("a", ""), file("a", "")}, `!"a": there are two`},
+		{"", []rec{file("a", "1"), file("b", ""), file("a", "2")}, `Files/b Files/a`},
 		{"", []rec{file("a", ""), file("Files/x", "")}, `!"Files/x"`},
 		{"", []rec{file("a", ""), file("Hives/x", "")}, `!"Hives/x"`},
 		{"", []rec{{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "a"}}}, `!"a"`},
@@ -97,13 +97,13 @@ func TestRewriteRecordsOfWindows(t *testing.T) {
 // What is a layer for Windows already stays it.
 func TestRewriteOfWindowsLayers(t *testing.T) {
 	t.Parallel()
-	in := tarOf(t, dir("Files"), dir("Hives"), file("Files/a:stream", "x"), hardlink("Files/b", "Files/a:stream"), dir("UtilityVM"), file("UtilityVM/Files/x", ""))
+	in := tarOf(t, dir("Files"), dir("Hives"), file("Files/a", ""), file("Files/a:stream", "x"), hardlink("Files/b", "Files/a"), dir("UtilityVM"), file("UtilityVM/Files/x", ""))
 	b, done, err := rewrite(t, in, layer.RewriteOptions{Windows: true})
 	if err != nil || done.Changed || string(b) != string(in) {
 		t.Errorf("%+v, %v", done, err)
 	}
 	got, err := rewritten(t, layer.RewriteOptions{Windows: true, Clamp: time.Unix(1, 0)}, dir("."), dir("Files"), file("Files/a", ""))
-	if got != "Files/ Files/a" || err != nil {
+	if got != "Files/ Files/a Hives/" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 	for _, exact := range []bool{false, true} {

@@ -70,3 +70,12 @@ func (e *kindError) Unwrap() []error { return []error{e.kind, e.err} }
 func Errorf(kind error, format string, args ...any) error {
 	return &kindError{kind, fmt.Errorf(format, args...)}
 }
+
+// Moved is the error of a name that was to be changed and by now means something
+// else, or nothing: "".
+func Moved(now Digest) error {
+	if now == "" {
+		return Errorf(ErrBusy, "the tag was removed while it was edited: try again")
+	}
+	return Errorf(ErrBusy, "the tag has moved to %s while it was edited: try again", now)
+}

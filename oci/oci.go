@@ -155,6 +155,14 @@ type Publisher interface {
 	Publish(ctx context.Context, manifest Blob, names ...string) error
 }
 
+// A Mover is a store that gives a name to a manifest only if the name means what
+// the caller believes it to. Move is Publish with one name; ErrBusy if by then it
+// means neither old nor the manifest itself. Nothing comes between the look and
+// the change, as far as the place can see to that.
+type Mover interface {
+	Move(ctx context.Context, manifest Blob, name string, old Digest) error
+}
+
 // A Rooter is a store that in time drops manifests which no name or root leads
 // to. Rooted reports whether d is one of its names or roots by itself: that it
 // is there does not say so. Publish without names makes it a root.
@@ -204,6 +212,12 @@ type Replacer interface {
 // know and can mount from one another, repository is the name within it.
 type Locator interface {
 	Locate() (host, repository string)
+}
+
+// A Mirrored is a source that may be read elsewhere than Locate tells: what it has
+// need not be there.
+type Mirrored interface {
+	Mirrored() bool
 }
 
 // A Composite is a source that is put together of others. Part tells which of

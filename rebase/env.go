@@ -71,7 +71,14 @@ func mergeEnv(old, app, onto environment) (out []string, changes []Change) {
 // mergeVariable merges one variable; its Took is "" if there is nothing to say.
 func mergeVariable(old, app, onto environment, k string) (string, Change) {
 	o, a, n := old.entries[k], app.entries[k], onto.entries[k]
-	c := Change{Field: "env " + k, Old: shorten(value(o)), App: shorten(value(a)), New: shorten(value(n))}
+	isPath := k == "PATH" // or in any case where that does not count
+	show := func(entry string) string {
+		if isPath || entry == "" {
+			return shorten(value(entry))
+		}
+		return Hidden
+	}
+	c := Change{Field: "env " + k, Old: show(o), App: show(a), New: show(n)}
 	switch {
 	case a == o && a == n:
 		return a, Change{}
@@ -82,7 +89,7 @@ func mergeVariable(old, app, onto environment, k string) (string, Change) {
 		return a, Change{}
 	}
 	c.Took, c.Conflict = App, true
-	if strings.EqualFold(k, "PATH") && (app.fold || k == "PATH") && a != "" && n != "" {
+	if isPath && a != "" && n != "" {
 		sep := ":"
 		if app.fold {
 			sep = ";"

@@ -11,6 +11,7 @@ package rebase
 
 import (
 	"encoding/json"
+	"slices"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -47,7 +48,8 @@ type Report struct {
 }
 
 // A Change is what happened to a field of the config. The values are shortened;
-// "" is none.
+// "" is none. Those of variables are [Hidden], as they may be secrets, and
+// reports get into logs; PATH is shown.
 type Change struct {
 	Field    string `json:"field"` // as in "env PATH"
 	Old      string `json:"old,omitempty"`
@@ -56,6 +58,9 @@ type Change struct {
 	Took     Took   `json:"took"`
 	Conflict bool   `json:"conflict,omitempty"` // the application and the new base had both changed it
 }
+
+// Hidden is in the place of a value that is not shown.
+const Hidden = "***"
 
 // Took tells whose value a field has now.
 type Took string
@@ -108,13 +113,19 @@ func Image(app *edit.Image, old, onto *image.Image, o Options) (*Report, error) 
 }
 
 // on reports whether an image is on a base already: the two bases are one, or
-// the new one is in the image and goes further than the old one.
+// the new one is in the image and goes further than the old one, by a layer
+// that the old one has nowhere. Without such a layer the application could have
+// put one there itself that is the same, so that the old base counts.
 func on(app *edit.Image, layers int, old, onto *image.Image) bool {
-	if old != nil && old.Manifest.Descriptor.Digest == onto.Manifest.Descriptor.Digest && len(old.Manifest.Raw) > 0 {
+	if old != nil && old.Manifest.Descriptor.Digest == onto.Manifest.Descriptor.Digest {
 		return true
 	}
-	_, err := Match(app.Layers(), onto)
-	return err == nil && len(onto.DiffIDs) > layers
+	if _, err := Match(app.Layers(), onto); err != nil || len(onto.DiffIDs) <= layers {
+		return false
+	}
+	return slices.ContainsFunc(onto.DiffIDs[layers:], func(id oci.Digest) bool {
+		return !slices.ContainsFunc(app.Layers()[:layers], func(l edit.Layer) bool { return l.DiffID == id })
+	})
 }
 
 func already(app *edit.Image, onto *image.Image) *Report {

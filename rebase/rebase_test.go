@@ -190,6 +190,22 @@ func TestAlready(t *testing.T) {
 	}
 }
 
+// A layer that the base has twice tells nothing: the application may have put it
+// there once more, and the old base that is known counts.
+func TestRepeatedLayers(t *testing.T) {
+	t.Parallel()
+	s := shelf{}
+	old, onto := part{layers: []string{"e"}}, part{layers: []string{"e", "e"}, config: m{"User": "new"}}
+	app := part{layers: []string{"e", "a"}}.on(old).put(s)
+	got, report := move(t, s, app, old.put(s), onto.put(s))
+	if i := read(t, s, got); report.Already || report.Own != 2 || len(i.DiffIDs) != 4 || config(t, s, got).Config.User != "new" {
+		t.Errorf("%+v, %v", report, i.DiffIDs)
+	}
+	if _, report = move(t, s, app, part{layers: []string{"other"}}.put(s), onto.put(s)); !report.Already {
+		t.Errorf("%+v", report)
+	}
+}
+
 func TestMerge(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

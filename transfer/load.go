@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ const (
 	unchanged = "unchanged"
 	foreign   = "foreign"
 	kept      = "kept"
+	sent      = "sent" // no skip: by the caller
 )
 
 // load resolves a job at both ends at the same time and reads its manifests.
@@ -41,9 +43,7 @@ func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
 	var have oci.Descriptor
 	var haveErr error
 	var wg sync.WaitGroup
-	if j.Tag != "" && j.Have != nil {
-		have = *j.Have
-	} else if j.Tag != "" {
+	if j.Tag != "" {
 		wg.Go(func() { have, haveErr = j.To.Resolve(ctx, j.Tag) })
 	}
 	d, err := j.From.Resolve(ctx, j.Name)
@@ -76,6 +76,9 @@ func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
 	}
 	if j.Want != "" && j.Want != r.image.Digest {
 		return r, oci.Errorf(oci.ErrInvalid, "it is %s, the destination asks for %s", r.image.Digest, j.Want)
+	}
+	if now := have.Digest; j.Tag != "" && j.Expect != "" && now != j.Expect && now != r.image.Digest {
+		return r, oci.Wrap("", j.ToRef, oci.Moved(now))
 	}
 	if j.Tag == "" {
 		if err := r.nameless(ctx); err != nil {
@@ -119,10 +122,15 @@ func (r *root) dropForeign(copyThem bool) {
 	r.tree.Blobs = slices.DeleteFunc(r.tree.Blobs, func(d oci.Descriptor) bool {
 		if oci.IsForeign(d) {
 			r.foreign = append(r.foreign, d)
-			r.image.Notes = append(r.image.Notes, "foreign layer "+string(d.Digest)+" is not copied: it stays where its URLs say")
 		}
 		return oci.IsForeign(d)
 	})
+	switch n := len(r.foreign); {
+	case n == 1:
+		r.image.Notes = append(r.image.Notes, "foreign layer "+string(r.foreign[0].Digest)+" is not copied: it stays where its URLs say")
+	case n > 1:
+		r.image.Notes = append(r.image.Notes, fmt.Sprintf("%d foreign layers are not copied: they stay where their URLs say", n))
+	}
 }
 
 // narrow reads only what the platforms ask for. The root of what remains is a

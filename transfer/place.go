@@ -26,16 +26,24 @@ func (r *root) origin(d oci.Descriptor) (at place, made bool) {
 	if r.image.New && d.Digest == r.image.Digest { // an index that lost children on the way
 		return place{}, true
 	}
+	from := r.part(d)
+	if from == nil {
+		return place{}, true
+	}
+	return locate(from), false
+}
+
+// part is the source that has the content; nil: none has.
+func (r *root) part(d oci.Descriptor) oci.Source {
 	from := r.job.From
-	for {
+	for from != nil {
 		c, ok := oci.As[oci.Composite](from)
 		if !ok {
-			return locate(from), false
+			break
 		}
-		if from = c.Part(d.Digest); from == nil {
-			return place{}, true
-		}
+		from = c.Part(d.Digest)
 	}
+	return from
 }
 
 func (r *root) made(d oci.Descriptor) bool {
@@ -48,12 +56,17 @@ func (r *root) made(d oci.Descriptor) bool {
 func (r *root) fresh(d oci.Descriptor) bool { return d.Size < smallBlob && r.made(d) }
 
 // stays reports whether content comes from where it goes to, and so is there.
-// Places that are written as a whole are asked nevertheless, and layers that
-// are kept by reference need not be anywhere.
+// Places that are written as a whole are asked nevertheless, as are those that
+// have mirrors, which may have answered in their stead; and layers that are kept
+// by reference need not be anywhere.
 func (r *root) stays(d oci.Descriptor) bool {
 	at, made := r.origin(d)
 	_, whole := oci.As[oci.Committer](r.job.To)
-	return !made && at == r.to && !whole && !oci.IsForeign(d)
+	if made || at != r.to || whole || oci.IsForeign(d) {
+		return false
+	}
+	m, ok := oci.As[oci.Mirrored](r.part(d))
+	return !ok || !m.Mirrored()
 }
 
 // sibling is another repository of the host that content goes to, from which it

@@ -24,7 +24,7 @@ func Make(ctx context.Context, jobs []Job, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &planner{plan: &Plan{o: o}, has: map[spot]bool{}, wrong: map[spot]bool{}, tasks: map[spot]*task{},
+	p := &planner{plan: &Plan{o: o}, has: map[spot]bool{}, wrong: map[spot]bool{}, sent: map[spot]bool{}, tasks: map[spot]*task{},
 		named: map[name]oci.Digest{}, firstAt: map[hostBlob]*task{}, seenAt: map[hostBlob]string{}}
 	for _, r := range roots {
 		p.plan.Images = append(p.plan.Images, r.image)
@@ -73,6 +73,7 @@ type planner struct {
 	plan    *Plan
 	has     map[spot]bool       // what the destinations answered
 	wrong   map[spot]bool       // what they have with another size
+	sent    map[spot]bool       // what the caller has sent, once
 	tasks   map[spot]*task      // what will bring content to a spot
 	named   map[name]oci.Digest // what the names will mean
 	firstAt map[hostBlob]*task  // the first task that brings a blob to a host
@@ -171,7 +172,14 @@ func (p *planner) blob(image int, r *root, d oci.Descriptor) {
 		return
 	}
 	if p.has[s] {
-		p.step(image, Skip, d, exists)
+		switch {
+		case p.sent[s]: // for another image
+		case r.job.Sent != nil && r.job.Sent(d.Digest):
+			p.sent[s] = true
+			p.step(image, Put, d, sent)
+		default:
+			p.step(image, Skip, d, exists)
+		}
 		return
 	}
 	at, _ := r.origin(d)

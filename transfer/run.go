@@ -26,6 +26,7 @@ func (p *Plan) Run(ctx context.Context) error {
 		jobs = 16
 	}
 	s := &scheduler{jobs: jobs, keepGoing: p.o.KeepGoing, do: p.do}
+	p.tellSent()
 	stop := p.readAhead(ctx)
 	err := s.run(ctx, p.tasks)
 	stop()
@@ -45,6 +46,18 @@ func (p *Plan) Run(ctx context.Context) error {
 		}
 	}
 	return errors.Join(all...)
+}
+
+// tellSent tells of the steps that were done before.
+func (p *Plan) tellSent() {
+	for _, s := range p.Steps {
+		if s.Op == Put && s.Why == sent {
+			p.moved.Add(s.Size)
+			p.tell(Event{Kind: Began, Step: s})
+			p.tell(Event{Kind: Bytes, Step: s, N: int(s.Size)})
+			p.tell(Event{Kind: Ended, Step: s, How: oci.Sent})
+		}
+	}
 }
 
 // commit ends what the run has begun at destinations that change as a whole.
@@ -130,6 +143,9 @@ func (p *Plan) putManifest(ctx context.Context, t *task) error {
 		if !t.publish {
 			_, err := t.job.To.Put(ctx, t.manifest.Blob())
 			return err
+		}
+		if m, ok := oci.As[oci.Mover](t.job.To); ok && t.job.Expect != "" && t.tag == t.job.Tag && t.tag != "" {
+			return m.Move(ctx, t.manifest.Blob(), t.tag, t.job.Expect)
 		}
 		var names []string
 		if t.tag != "" {

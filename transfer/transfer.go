@@ -22,9 +22,13 @@ type Job struct {
 	To   oci.Store
 	Tag  string     // what it will be called at To; "": by its digest alone
 	Want oci.Digest // what it must be; "": anything
-	// Have is what Tag means at To, if the caller has just asked; a Descriptor
-	// without a digest: nothing. nil: Make asks.
-	Have *oci.Descriptor
+	// Expect is what Tag must mean at To until it means what is copied: ErrBusy if
+	// it means something else when the plan is made, or, as far as To can tell (see
+	// oci.Mover), when it is written. "": anything.
+	Expect oci.Digest
+	// Sent tells of content that the caller has just sent to To itself: its step is
+	// a Put that is done. nil: of none.
+	Sent func(oci.Digest) bool
 	// Single says that To holds images, no indexes: of an index goes the image
 	// of the one platform in it, or of the one that Options.Platforms chooses.
 	Single bool
@@ -78,7 +82,7 @@ type Step struct {
 	Left      int64      `json:"left,omitempty"` // bytes of it that an interrupted run has moved
 	From      string     `json:"from,omitempty"` // of a mount: the repository
 	Name      string     `json:"name,omitempty"` // of a tag
-	Why       string     `json:"why,omitempty"`  // of a skip: "exists", "unchanged", "foreign", "kept"
+	Why       string     `json:"why,omitempty"`  // of a skip: "exists", "unchanged", "foreign", "kept"; of a put that is done: "sent"
 }
 
 // An Image is one root of a plan: a job's own, or one that came along with it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,6 +37,7 @@ func (a *app) addAppendFlags(f *pflag.FlagSet, o *appendFlags) {
 	f.BoolVar(&o.keepTimes, "keep-times", false, "with --dir: keep times (default: all are --time, or 1970)")
 	f.Var(packingFlag{&o.Packing}, "compress", "pack all layers with gzip, zstd, none or estargz, with :LEVEL if wanted (default: gzip for what is not compressed)")
 	f.BoolVar(&o.Blind, "blind", false, "leave paths as they are and read nothing of the bases")
+	f.BoolVar(&o.Deep, "deep", false, "read the bases for links below every name")
 	f.BoolVar(&o.Exact, "exact", false, "the tars are layers, with whiteouts: take them as they are")
 	f.StringVar(&o.BaseLayers, "base-layers", "", "layers of the bases: `reference` leaves foreign ones where their URLs say (default), copy copies them, foreign refers to all of another registry by URLs that need no credentials")
 	f.StringVar(&o.Comment, "comment", "", "`TEXT` for the history")
@@ -49,6 +51,17 @@ func (a *app) addAppendFlags(f *pflag.FlagSet, o *appendFlags) {
 	}
 }
 
+// add takes arguments as bases: a shell makes them of --base REF:{A,B}.
+func (o *appendFlags) add(bases []string) error {
+	for _, b := range bases {
+		if info, err := os.Stat(b); err == nil && info.Mode().IsRegular() {
+			return fmt.Errorf("%s is a file, and no base: each layer needs its own --layer", oci.Quote(b))
+		}
+		o.Bases = append(o.Bases, b)
+	}
+	return nil
+}
+
 // finish makes options of flags that need a second look.
 func (o *appendFlags) finish(sourceEpoch string) (err error) {
 	switch {
@@ -58,6 +71,10 @@ func (o *appendFlags) finish(sourceEpoch string) (err error) {
 		return errors.New("nothing to append: give --layer or --dir")
 	case len(o.edit.Targets) == 0:
 		return errors.New("-t is missing: the result needs a name")
+	case slices.Contains(o.Bases, dray.Scratch) && len(o.edit.Platforms) == 0:
+		return errors.New("the base scratch has no platform: say with --platform which to make")
+	case o.Deep && o.Blind:
+		return errors.New("--deep and --blind exclude each other")
 	}
 	if _, err = o.config.options(""); err != nil {
 		return err

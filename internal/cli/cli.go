@@ -130,9 +130,9 @@ func resumes(list []string) bool {
 func (a *app) root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dray",
-		Short: "Move, inspect and serve container images, with registry operations alone",
-		Long: `Dray moves, inspects and serves container images with registry operations
-alone: no daemon, no root, and no byte moved that does not have to move.
+		Short: "Move, edit, inspect and serve container images, with registry operations alone",
+		Long: `Dray moves, edits, inspects and serves container images with registry
+operations alone: no daemon, no root, and no byte moved that need not move.
 
 References: ghcr.io/a/b:1, busybox (docker.io/library/busybox:latest),
 ghcr.io/a/b@sha256:…, docker://…, oci:DIR[:NAME], oci-archive:FILE[:NAME],
@@ -143,7 +143,8 @@ Exit codes: 0 done, 1 other, 2 usage or invalid input, 3 not found,
 4 credentials, 5 corrupt, 6 already exists, 7 host busy or unreachable,
 130 interrupted.
 
-Environment: DRAY_CACHE (where interrupted transfers are kept), TMPDIR,
+Environment: DRAY_CACHE (where what need not be done again is kept: interrupted
+transfers, layers that were packed, the lists of files of layers), TMPDIR,
 DOCKER_CONFIG, REGISTRY_AUTH_FILE, XDG_RUNTIME_DIR, XDG_CONFIG_HOME,
 CONTAINERS_REGISTRIES_CONF, SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY,
 HTTP_PROXY, NO_PROXY, DOCKER_HOST, DOCKER_CERT_PATH, DOCKER_TLS_VERIFY,

@@ -16,21 +16,25 @@ import (
 func (a *app) appendCommand() *cobra.Command {
 	o := &appendFlags{}
 	cmd := &cobra.Command{
-		Use:   "append --base REF... --layer FILE... -t REF",
+		Use:   "append --base REF... --layer FILE... -t REF [REF...]",
 		Short: "Put layers on images",
 		Long: `Make images out of bases and new layers. Nothing of a base is moved that the
 target's registry has, and no layer of it is read unless its links have to be
 known: a file lib/x goes to usr/lib/x where lib is a link to that, and the link
-stays. For Windows bases layers get the form that Windows needs.
+stays. They need not be known below names at the top that no distribution has
+and that neither config nor history of the base mention, if its history tells
+of each layer what it did; --deep reads them always. For Windows bases layers
+get the form that Windows needs.
 
 A base that is an index gives an index of all its images; several bases give an
-index of all of theirs, and --platform chooses. The base scratch is empty, and
+index of all of theirs, and --platform chooses. Arguments are bases too, so that
+--base REPOSITORY:{A,B} is what it seems to be. The base scratch is empty, and
 needs --platform.
 
 A FILE is a tar, plain or packed with gzip, zstd, bzip2 or xz; - is stdin, and
 REPOSITORY@DIGEST a layer of another image. Large layers are sent while they
-are packed, and what became of one is remembered. The same inputs give the same
-image: unless --created or SOURCE_DATE_EPOCH says otherwise, it is said to have
+are packed (a run that was killed begins such a layer anew), and what became of
+one is remembered. The same inputs give the same image: unless --created or SOURCE_DATE_EPOCH says otherwise, it is said to have
 been made when its base was.
 
 Prints REPOSITORY@DIGEST of the result.`,
@@ -38,8 +42,13 @@ Prints REPOSITORY@DIGEST of the result.`,
   dray append --base scratch --platform linux/amd64 --dir ./app:/app --entrypoint /app -t oci:app:1
   dray append --base mcr.example/windows/nanoserver:{1809,ltsc2022} \
       --layer app.tar --entrypoint dotnet.exe -t registry.example/app:1`,
-		Args: args(0, 0),
-		RunE: func(c *cobra.Command, _ []string) error { return a.append(c, o) },
+		Args: args(0, -1),
+		RunE: func(c *cobra.Command, list []string) error {
+			if err := o.add(list); err != nil {
+				return usage(c, err)
+			}
+			return a.append(c, o)
+		},
 	}
 	a.addAppendFlags(cmd.Flags(), o)
 	return cmd

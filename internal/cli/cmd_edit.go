@@ -19,7 +19,9 @@ func (a *app) editCommand() *cobra.Command {
 		Short: "Change the JSON of a config or manifest in an editor",
 		Long: `Open the config or manifest of an image, or an index, in $VISUAL or $EDITOR,
 check what comes of it, and write that, byte for byte. If stdin is no terminal,
-the new JSON is read from it. What does not pass the check is kept in a file.`,
+the new JSON is read from it. What does not pass the check is kept in a file.
+If nothing was changed nothing is written, except to -t; nor is anything if the
+tag has moved meanwhile.`,
 		Example: `  dray edit config --platform linux/arm64 ghcr.io/a/b:1 -t ghcr.io/a/b:2
   dray config ghcr.io/a/b:1 | jq '.config.User = "1000"' | dray edit config ghcr.io/a/b:1`,
 		Args: args(2, 2),
@@ -42,7 +44,13 @@ the new JSON is read from it. What does not pass the check is kept in a file.`,
 			return usage(c, err)
 		}
 		err := a.edit(c, o, func() (*dray.Edited, error) {
-			return change(c.Context(), list[1], func(raw []byte) ([]byte, error) { return e.change(c.Context(), raw) }, o.EditOptions)
+			return change(c.Context(), list[1], func(raw []byte) ([]byte, error) {
+				now, err := e.change(c.Context(), raw)
+				if errors.Is(err, errUnchanged) && (len(o.Targets) > 0 || o.MediaTypes != "") { // there is something to write
+					return raw, nil
+				}
+				return now, err
+			}, o.EditOptions)
 		}, nil)
 		return e.finish(err)
 	}

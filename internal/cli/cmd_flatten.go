@@ -4,6 +4,7 @@ package cli
 
 import (
 	"errors"
+	"strconv"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -16,7 +17,8 @@ func (a *app) flattenCommand() *cobra.Command {
 	cmd, flags := a.flattening("flatten IMAGE", "Make one layer of all layers", o, func(*pflag.FlagSet) {})
 	cmd.Long = `Make one layer of all layers of an image, or of each image of an index: what
 upper layers took away is gone, the files are the same. All else of the image
-stays. The same layers give the same digest.
+stays, but for annotations that say what its base is. The same layers give the same digest. Layers of Windows images become one
+if only one of them changes the registry.
 
 The layers are read; what became of them is remembered. Prints REPOSITORY@DIGEST.`
 	cmd.Example = `  dray flatten registry.example/app:1 -t registry.example/app:flat
@@ -28,11 +30,12 @@ The layers are read; what became of them is remembered. Prints REPOSITORY@DIGEST
 func (a *app) squashCommand() *cobra.Command {
 	o := &dray.FlattenOptions{}
 	cmd, flags := a.flattening("squash IMAGE", "Make one layer of the top layers", o, func(f *pflag.FlagSet) {
-		f.IntVarP(&o.Top, "layers", "n", 0, "make one of the top `N` layers")
+		f.VarP(layersFlag{&o.Top}, "layers", "n", "make one of the top `N` layers")
 	})
 	cmd.Long = `Make one layer of the top layers of an image, or of each image of an index,
 which does what they did together: what it takes away of layers below stays
-taken away. The layers below are not read, and stay as they are.
+taken away. The layers below are not read, and stay as they are. -n is the
+number of layers here, --dry-run has no short form.
 
 Prints REPOSITORY@DIGEST.`
 	cmd.Example = `  dray squash -n 3 registry.example/app:1 -t registry.example/app:squashed`
@@ -43,6 +46,18 @@ Prints REPOSITORY@DIGEST.`
 		return a.flatten(c, list[0], o, flags)
 	}
 	return cmd
+}
+
+// layersFlag is a number of layers.
+type layersFlag struct{ n *int }
+
+func (layersFlag) String() string { return "" }
+func (layersFlag) Type() string   { return "int" }
+func (l layersFlag) Set(s string) (err error) {
+	if *l.n, err = strconv.Atoi(s); err != nil {
+		err = errors.New("it is the number of layers; --dry-run has no short form here")
+	}
+	return err
 }
 
 // flattening is what both commands have.

@@ -24,11 +24,17 @@ is not named keeps its bytes. Changes are made in the order of the flags.
 
 --entrypoint, --cmd, --shell and --onbuild take a JSON list, or are repeated
 with one word each; commas separate nothing, and one of them leaves the others
-alone. '[]' or '' is the empty list, --unset takes the member out.
+alone. '[]' or '' is the empty list, --unset takes the member out. What begins
+with [ is a JSON list: the one word [x is written '["[x"]'.
+
+--history sets created_by of a new line, --amend-history the comment of the
+last one.
 
 An annotation is one of the image's manifest, unless it begins with index: or
 manifest-descriptor: (its entry in the index); manifest[linux/arm64]: is for
 one platform. Docker's media types have none: --media-types oci gives others.
+
+With -n it prints what would change, member by member, before the plan.
 
 --time also changes the files in the layers: it reads them, and makes those new
 that have later times. SOURCE_DATE_EPOCH is the time of "now"; if it is set, no

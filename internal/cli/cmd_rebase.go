@@ -28,7 +28,11 @@ The old base is the one of --old-base, else of the annotations that dray append
 and others write, else of the label of buildpacks, else the tag whose layers are
 the lowest of the image. All of its layers must be there. The new base is by
 default what the name of the old one means now. The base annotations are renewed
-where the image has them. The base scratch is empty.
+where the image has them. The base scratch is empty. What an image says of its
+base is only read from a registry, not from files or engines of this machine,
+nor from a registry on loopback that is named nowhere else.
+
+The report names variables without their values, which may be secrets.
 
 Prints REPOSITORY@DIGEST; --dry-run also prints what came from where.`,
 		Example: `  dray rebase registry.example/app:1

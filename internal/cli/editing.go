@@ -67,6 +67,11 @@ func (a *app) edit(c *cobra.Command, o *editFlags, work func() (*dray.Edited, er
 	var value any
 	if extra != nil {
 		text, value = extra()
+	} else if len(e.Changes) > 0 {
+		value = changeReport{e.Changes}
+		if o.dryRun {
+			text = changeLines(e.Changes)
+		}
 	}
 	result := func() any { return editOutcome{e.Was, e.Root, value, outcome(e.Plan, nil)} }
 	if o.dryRun {
@@ -100,9 +105,9 @@ func (a *app) edit(c *cobra.Command, o *editFlags, work func() (*dray.Edited, er
 	return a.editResults(e)
 }
 
-// editResults prints REPOSITORY@DIGEST of each target.
+// editResults prints REPOSITORY@DIGEST of each target, each once.
 func (a *app) editResults(e *dray.Edited) error {
-	kept := 0
+	kept, told := 0, map[string]bool{}
 	for _, i := range e.Images {
 		for _, n := range i.Notes {
 			a.note("%s: %s", i.To, n)
@@ -111,7 +116,12 @@ func (a *app) editResults(e *dray.Edited) error {
 			kept++
 			continue
 		}
-		if _, err := fmt.Fprintln(a.Out, resultLine(i.To, i.Digest)); err != nil {
+		line := resultLine(i.To, i.Digest)
+		if told[line] {
+			continue
+		}
+		told[line] = true
+		if _, err := fmt.Fprintln(a.Out, line); err != nil {
 			return err
 		}
 	}

@@ -23,6 +23,7 @@ type editor struct {
 	command string // "": stdin
 	pretty  bool
 	file    string // what the editor has written
+	shown   []byte // what it was given
 }
 
 // choose finds out who edits.
@@ -74,7 +75,7 @@ func (e *editor) run(ctx context.Context, shown []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.file = f.Name()
+	e.file, e.shown = f.Name(), shown
 	_, err = f.Write(shown)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
@@ -94,10 +95,16 @@ func (e *editor) run(ctx context.Context, shown []byte) ([]byte, error) {
 	return os.ReadFile(e.file)
 }
 
+// written reports whether the file has what it was not made with.
+func (e *editor) written() bool {
+	now, err := os.ReadFile(e.file)
+	return err == nil && len(now) > 0 && !bytes.Equal(now, e.shown)
+}
+
 // finish removes the file when its content is of no more use.
 func (e *editor) finish(err error) error {
 	unchanged := errors.Is(err, errUnchanged)
-	if err != nil && !unchanged && e.file != "" {
+	if err != nil && !unchanged && e.file != "" && e.written() {
 		return hinted{err, "what was written is kept in " + e.file}
 	}
 	if e.file != "" {

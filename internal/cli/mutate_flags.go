@@ -24,6 +24,7 @@ type mutateFlags struct {
 	lists  []*wordsFlag
 	added  []string // lines of history
 	time   time.Time
+	made   time.Time // of the image, if it is set
 }
 
 // A mutation is what came of them.
@@ -49,9 +50,10 @@ func (m *mutateFlags) options(epoch string) (out mutation, err error) {
 	out.Images, out.Index, out.LayerTime = m.images, m.index, m.time
 	for _, text := range m.added {
 		h := edit.History{CreatedBy: text}
-		if !now.IsZero() {
-			made := now.UTC()
-			h.Created = &made
+		for _, t := range []time.Time{now, m.made} {
+			if made := t.UTC(); !t.IsZero() {
+				h.Created = &made
+			}
 		}
 		out.Images = append(out.Images, edit.AddHistory(h))
 	}
@@ -97,7 +99,7 @@ func (m *mutateFlags) add(f *pflag.FlagSet, now func() (time.Time, error)) {
 	m.addAnnotations(f)
 	for _, l := range []wordsFlag{{name: "entrypoint", make: edit.SetEntrypoint}, {name: "cmd", make: edit.SetCmd}, {name: "shell", make: edit.SetShell}, {name: "onbuild", make: edit.SetOnBuild}} {
 		l.m = m
-		f.Var(&l, l.name, "set the "+l.name+": a JSON list, or one `WORD` each time")
+		f.Var(&l, l.name, "set the "+l.name+": a JSON list, or one `WORD` each time; a word that begins with [ needs the list")
 	}
 	act("user", "u", "set the `USER`, or UID, or UID:GID", one(edit.SetUser))
 	act("workdir", "w", "set the `DIR` that processes start in", one(edit.SetWorkdir))
@@ -105,8 +107,9 @@ func (m *mutateFlags) add(f *pflag.FlagSet, now func() (time.Time, error)) {
 	act("remove-exposed-port", "", "take back an exposed `PORT`", port(edit.RemovePort))
 	act("volume", "", "add the volume `DIR`", one(edit.AddVolume))
 	act("remove-volume", "", "take out the volume `DIR`", one(edit.RemoveVolume))
-	act("healthcheck", "", "set members of the health check: a `JSON` object as in Docker's configs", func(s string) (edit.Edit, error) {
-		return edit.SetHealthcheck(json.RawMessage(s)), edit.CheckHealthcheck([]byte(s))
+	act("healthcheck", "", "set members of the health check: a `JSON` object with Test, Interval, Timeout, StartPeriod, StartInterval, Retries; times are as \"30s\", or nanoseconds", func(s string) (edit.Edit, error) {
+		raw, err := edit.ReadHealthcheck([]byte(s))
+		return edit.SetHealthcheck(raw), err
 	})
 	act("stop-signal", "", "set the `SIGNAL` that ends a container", one(edit.SetStopSignal))
 	act("author", "", "set the author to `NAME`", one(edit.SetAuthor))
@@ -115,6 +118,7 @@ func (m *mutateFlags) add(f *pflag.FlagSet, now func() (time.Time, error)) {
 		if s != "now" {
 			t, err = parseTime(s)
 		}
+		m.made = t
 		return edit.SetCreated(t), err
 	})
 	act("set-platform", "", "say that images are for `os/arch[/variant][:os.version]`", func(s string) (edit.Edit, error) {
@@ -132,7 +136,7 @@ func (m *mutateFlags) add(f *pflag.FlagSet, now func() (time.Time, error)) {
 }
 
 func (m *mutateFlags) addHistory(f *pflag.FlagSet, act func(name, short, help string, make func(s string) (edit.Edit, error))) {
-	f.StringArrayVar(&m.added, "history", nil, "add a line `TEXT` to the history")
+	f.StringArrayVar(&m.added, "history", nil, "add a line to the history whose created_by is `TEXT`; it gets the time of --created or SOURCE_DATE_EPOCH")
 	act("amend-history", "", "set the comment of the last line of the history to `TEXT`", func(s string) (edit.Edit, error) {
 		return edit.AmendHistory(edit.History{Comment: s}), nil
 	})
@@ -197,18 +201,20 @@ func (l *wordsFlag) Set(s string) error {
 
 // check finds out what the values are together.
 func (l *wordsFlag) check() error {
-	one := l.given[0]
-	switch {
-	case len(l.given) > 1:
-		l.words = l.given
-	case one == "":
-		l.words = nil
-	case strings.HasPrefix(one, "[") && strings.HasSuffix(one, "]"):
-		if err := json.Unmarshal([]byte(one), &l.words); err != nil {
-			return fmt.Errorf("--%s %s is no JSON list of words: %w", l.name, oci.Quote(one), err)
+	l.words = l.given
+	for _, one := range l.given {
+		switch {
+		case one == "" && len(l.given) == 1:
+			l.words = nil
+		case !strings.HasPrefix(strings.TrimSpace(one), "["):
+		case len(l.given) > 1:
+			return fmt.Errorf("--%s %s: a JSON list has all the words and stands alone; a word that begins with [ is written in it", l.name, oci.Quote(one))
+		default:
+			l.words = nil
+			if err := json.Unmarshal([]byte(one), &l.words); err != nil {
+				return fmt.Errorf("--%s %s is no JSON list of words; a word that begins with [ is written in one: '[\"[x\"]'", l.name, oci.Quote(one))
+			}
 		}
-	default:
-		l.words = l.given
 	}
 	return nil
 }

@@ -6,6 +6,9 @@ package jsonedit
 import (
 	"bytes"
 	"encoding/json"
+	"iter"
+	"slices"
+	"sync"
 
 	"github.com/dray-tools/dray/oci"
 )
@@ -14,16 +17,18 @@ import (
 // removed stays as it is, with unknown members, their order and white space.
 // Places are named by keys and array indexes: Get("layers", 0, "digest").
 // Edits take time for the objects and arrays on the way, not for the whole
-// document, which is written once, by Bytes.
+// document, which is written once, by Bytes. What does not edit may be called by
+// several goroutines at once.
 type Document struct{ root *node }
 
 // A node is a value. What is in it is looked up when it is asked for.
 type node struct {
 	raw     []byte // as it was read, or as it was set; no space around it
-	opened  bool
-	items   []item // of an object or array
+	opened  sync.Once
+	items   []item // of an object or array, once it is opened
 	changed bool   // something in it is
 	tail    []byte // what follows the last item up to the closing bracket
+	empty   []byte // what is between the brackets when there are no items
 }
 
 // An item is a member of an object or an element of an array.
@@ -32,7 +37,6 @@ type item struct {
 	gap    int    // how much of before is space and comma
 	key    string // of members
 	value  *node
-	added  bool
 }
 
 // Parse reads JSON strictly: ErrInvalid if it is broken or two readers
@@ -61,9 +65,7 @@ func (d *Document) Get(path ...any) json.RawMessage {
 		}
 		n = n.items[i].value
 	}
-	var out bytes.Buffer
-	n.write(&out)
-	return bytes.TrimSpace(out.Bytes())
+	return slices.Clone(n.text())
 }
 
 // Set puts a value at a place: in the place of what is there, or as a new
@@ -104,8 +106,8 @@ func (d *Document) SetBefore(before string, value any, path ...any) error {
 	}
 	way, i := d.way(path)
 	n := way[len(way)-1]
-	if to := n.find(before); to >= 0 {
-		n.move(i, to)
+	if to := n.find(before); to >= 0 && to < i {
+		n.move(to)
 	}
 	return nil
 }
@@ -119,7 +121,7 @@ func (d *Document) Remove(path ...any) bool {
 	if way == nil || i < 0 {
 		return false
 	}
-	way[len(way)-1].remove(i)
+	way[len(way)-1].put(i, i+1)
 	for _, n := range way {
 		n.changed = true
 	}
@@ -130,19 +132,19 @@ func (d *Document) Remove(path ...any) bool {
 // the style of the others, whose bytes stay. json.RawMessage is written as it
 // is. ErrInvalid if there is no such array or part of it, or a value is no JSON.
 func (d *Document) Splice(from, to int, values []any, path ...any) error {
-	raws := make([][]byte, len(values))
+	items := make([]item, len(values))
 	for i, v := range values {
 		raw, err := encode(v)
 		if err != nil {
 			return oci.Errorf(oci.ErrInvalid, "%w", err)
 		}
-		raws[i] = raw
+		items[i].value = &node{raw: raw}
 	}
 	way, _ := d.way(append(path[:len(path):len(path)], 0))
 	if way == nil || !way[len(way)-1].is('[') || from < 0 || to < from || to > len(way[len(way)-1].items) {
 		return oci.Errorf(oci.ErrInvalid, "JSON has no array %v with elements %d to %d", path, from, to)
 	}
-	way[len(way)-1].splice(from, to, raws)
+	way[len(way)-1].put(from, to, items...)
 	for _, n := range way {
 		n.changed = true
 	}
@@ -161,6 +163,30 @@ func (d *Document) Len(path ...any) int {
 		return -1
 	}
 	return len(n.items)
+}
+
+// Elements are those of an array, as they would be written; none of anything
+// else. They are not to be changed.
+func (d *Document) Elements(path ...any) iter.Seq2[int, json.RawMessage] {
+	return func(yield func(int, json.RawMessage) bool) {
+		if d.Len(path...) < 1 {
+			return
+		}
+		way, _ := d.way(append(path[:len(path):len(path)], 0))
+		n := way[len(way)-1]
+		if n.is('{') {
+			return
+		}
+		for k, i := range n.items {
+			raw := i.value.raw
+			if i.value.changed {
+				raw = i.value.text()
+			}
+			if !yield(k, raw) {
+				return
+			}
+		}
+	}
 }
 
 // Lines reports whether the document was written on several lines.

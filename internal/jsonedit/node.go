@@ -29,116 +29,81 @@ func (n *node) is(bracket byte) bool {
 	return len(b) > 0 && b[0] == bracket
 }
 
-// add appends what find has not found, in the style of the last item; false if
-// it cannot be there.
+// add appends what find has not found; false if it cannot be there.
 func (n *node) add(step any, raw []byte) bool {
-	it := item{value: &node{raw: raw}, added: true}
-	colon := []byte(":")
-	var gap []byte
-	if last := len(n.items) - 1; last >= 0 {
-		l := n.items[last]
-		gap = l.before[:l.gap]
-		if n.is('{') {
-			after := l.before[l.gap:]
-			colon = after[1+bytes.LastIndexByte(after, '"'):]
-		}
-	}
+	it := item{value: &node{raw: raw}}
 	switch s := step.(type) {
 	case string:
-		if !n.is('{') {
-			return false
-		}
 		key, err := encode(s)
-		if err != nil {
+		if !n.is('{') || err != nil {
 			return false
 		}
-		it.key = s
-		it.before = slices.Concat(gap, key, colon)
+		it.key, it.before = s, slices.Concat(key, n.colon())
 	case int:
 		if !n.is('[') || s != len(n.items) {
 			return false
 		}
-		it.before = slices.Clone(gap)
 	default:
 		return false
 	}
-	it.gap = len(gap)
-	if len(n.items) == 0 {
-		n.tail = nil // space between the brackets
-	}
-	n.items = append(n.items, it)
+	n.put(len(n.items), len(n.items), it)
 	return true
 }
 
-// move puts the last item, which was added, before another one.
-func (n *node) move(last, to int) {
-	if to == last {
-		return
+// colon is what the last member has between its key and its value.
+func (n *node) colon() []byte {
+	if len(n.items) == 0 {
+		return []byte(":")
 	}
-	first := n.items[0].before[:n.items[0].gap]
-	it := n.items[last]
-	n.items = slices.Insert(n.items[:last], to, it)
-	if to > 0 {
-		return
-	}
-	gap := append([]byte(","), first...)
-	if len(n.items) > 2 {
-		gap = n.items[2].before[:n.items[2].gap]
-	}
-	n.items[0].place(first)
-	n.items[1].place(gap)
+	last := n.items[len(n.items)-1]
+	after := last.before[last.gap:]
+	return after[1+bytes.LastIndexByte(after, '"'):]
 }
 
-// place puts space and comma before an item.
+// put replaces the items from up to to: all changes of items are made here, so
+// that the first has no comma before it, and each of the others one. What is
+// new gets the space of the last item; what stays keeps its own, unless it
+// becomes the first, or was.
+func (n *node) put(from, to int, items ...item) {
+	first, next := []byte(nil), []byte(",")
+	switch had := len(n.items); had {
+	case 0:
+		n.tail = nil
+	case 1:
+		first = n.items[0].space()
+		next = append([]byte(","), first...)
+	default:
+		first, next = n.items[0].space(), n.items[had-1].space()
+	}
+	for k := range items {
+		items[k].place(next)
+	}
+	if from == 0 && to == 0 && len(n.items) > 0 {
+		n.items[0].place(next)
+	}
+	n.items = slices.Replace(n.items, from, to, items...)
+	if len(n.items) == 0 {
+		n.tail = n.empty
+	} else if from == 0 {
+		n.items[0].place(first)
+	}
+}
+
+// space is the space and comma before an item.
+func (i *item) space() []byte { return i.before[:i.gap] }
+
+// place gives an item other space and comma before it.
 func (i *item) place(gap []byte) {
 	i.before = slices.Concat(gap, i.before[i.gap:])
 	i.gap = len(gap)
 }
 
-func (n *node) remove(i int) {
-	if i == 0 && len(n.items) > 1 { // the next one comes after the bracket as this one did
-		next := &n.items[1]
-		gap := n.items[0].before[:n.items[0].gap]
-		next.before = slices.Concat(gap, next.before[next.gap:])
-		next.gap = len(gap)
-	}
-	n.items = slices.Delete(n.items, i, i+1)
-	if len(n.items) == 0 {
-		n.tail = nil
-	}
-}
-
-// splice replaces elements. What was first gives the others its place after the
-// bracket, and the comma comes with the space that it has elsewhere.
-func (n *node) splice(from, to int, raws [][]byte) {
-	if len(n.items) == 0 {
-		n.tail = nil // space between the brackets
-	}
-	var first, next []byte
-	if len(n.items) > 0 {
-		first = n.items[0].before
-		next = append([]byte(","), first...)
-	}
-	if len(n.items) > 1 {
-		next = n.items[1].before
-	}
-	added := make([]item, len(raws))
-	for i, raw := range raws {
-		added[i] = item{before: next, gap: len(next), value: &node{raw: raw}, added: true}
-	}
-	n.items = slices.Concat(n.items[:from:from], added, n.items[to:])
-	for i := range n.items {
-		it := &n.items[i]
-		switch comma := bytes.IndexByte(it.before, ',') >= 0; {
-		case i == 0:
-			it.before, it.gap = first, len(first)
-		case !comma:
-			it.before, it.gap = next, len(next)
-		}
-	}
-	if len(n.items) == 0 {
-		n.tail = nil
-	}
+// move puts the last item before another one.
+func (n *node) move(to int) {
+	last := len(n.items) - 1
+	it := n.items[last]
+	n.put(last, last+1)
+	n.put(to, to, it)
 }
 
 // write writes the value with its changes.
@@ -150,27 +115,31 @@ func (n *node) write(out *bytes.Buffer) {
 	start := len(n.raw) - len(bytes.TrimLeft(n.raw, space))
 	end := len(bytes.TrimRight(n.raw, space))
 	out.Write(n.raw[:start+1])
-	for k, i := range n.items {
-		gap := i.before[:i.gap]
-		if k > 0 && i.added && !bytes.Contains(gap, []byte(",")) {
-			out.WriteByte(',')
-		}
-		out.Write(gap)
-		out.Write(i.before[i.gap:])
+	for _, i := range n.items {
+		out.Write(i.before)
 		i.value.write(out)
 	}
 	out.Write(n.tail)
 	out.Write(n.raw[end-1:])
 }
 
+// text is the value as write writes it, without space around it.
+func (n *node) text() []byte {
+	if !n.changed {
+		return bytes.Trim(n.raw, space)
+	}
+	var out bytes.Buffer
+	n.write(&out)
+	return bytes.Trim(out.Bytes(), space)
+}
+
 const space = " \t\r\n"
 
-// open finds the items of an object or array. The JSON is known to be valid.
-func (n *node) open() {
-	if n.opened {
-		return
-	}
-	n.opened = true
+// open finds the items of an object or array, once.
+func (n *node) open() { n.opened.Do(n.split) }
+
+// split is open. The JSON is known to be valid.
+func (n *node) split() {
 	if !n.is('{') && !n.is('[') {
 		return
 	}
@@ -184,6 +153,9 @@ func (n *node) open() {
 		}
 		if n.raw[at] == '}' || n.raw[at] == ']' {
 			n.tail = n.raw[from:at]
+			if len(n.items) == 0 {
+				n.empty = n.tail
+			}
 			return
 		}
 		it := item{gap: at - from}

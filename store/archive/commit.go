@@ -19,7 +19,7 @@ import (
 // published or tagged is dropped. Writers of one archive wait for one another
 // here, and each begins with what the one before has left. ErrNotFound if
 // something below a new image is missing, ErrBusy if another program has
-// overwritten it meanwhile. Blobs of the old archive are verified as they are
+// overwritten it meanwhile, or a name no longer means what Move wants. Blobs of the old archive are verified as they are
 // copied: ErrCorrupt.
 //
 // A stream gets its end; nothing can be put after it.
@@ -70,6 +70,9 @@ func (a *Archive) replace(ctx context.Context) error {
 	}
 	defer unlock()
 	c, err := a.refresh(ctx)
+	if err == nil {
+		err = a.moved(ctx, c)
+	}
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,7 @@ type span struct{ off, size int64 }
 type naming struct {
 	name string
 	d    oci.Descriptor
+	old  oci.Digest // what the name must mean until then; "": anything
 }
 
 func newSession() *session {

@@ -177,12 +177,12 @@ func (a *Archive) append(ctx context.Context, b oci.Blob) error {
 func (a *Archive) Tag(ctx context.Context, name string, d oci.Descriptor) error {
 	full, err := a.newName(name)
 	if err == nil {
-		err = a.name(ctx, full, d)
+		err = a.name(ctx, full, d, "")
 	}
 	return oci.Wrap("", a.place, err)
 }
 
-func (a *Archive) name(ctx context.Context, name string, d oci.Descriptor) error {
+func (a *Archive) name(ctx context.Context, name string, d oci.Descriptor, old oci.Digest) error {
 	if err := errors.Join(a.writable(), oci.CheckDescriptor(d)); err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (a *Archive) name(ctx context.Context, name string, d oci.Descriptor) error
 	s := a.pending
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.names = append(s.names, naming{name, d})
+	s.names = append(s.names, naming{name, d, old})
 	return nil
 }
 
@@ -226,7 +226,38 @@ func (a *Archive) Publish(ctx context.Context, manifest oci.Blob, names ...strin
 	if len(names) > 0 {
 		return nil
 	}
-	return oci.Wrap("", a.place, a.name(ctx, "", d))
+	return oci.Wrap("", a.place, a.name(ctx, "", d, ""))
+}
+
+// Move implements oci.Mover: Commit looks at what the name means, under the lock
+// of the archive.
+func (a *Archive) Move(ctx context.Context, manifest oci.Blob, name string, old oci.Digest) error {
+	full, err := a.newName(name)
+	if err != nil {
+		return oci.Wrap("", a.place, err)
+	}
+	if _, err := a.Put(ctx, manifest); err != nil {
+		return err
+	}
+	return oci.Wrap("", a.place, a.name(ctx, full, manifest.Descriptor(), old))
+}
+
+// moved is ErrBusy if a name of the session that is to replace something means
+// something else by now.
+func (a *Archive) moved(ctx context.Context, c *contents) error {
+	for _, n := range a.pending.namings() {
+		if n.old == "" {
+			continue
+		}
+		now, err := a.choose(ctx, c, c.entries, n.name)
+		if err != nil && !errors.Is(err, oci.ErrNotFound) {
+			return err
+		}
+		if now.Digest != n.old && now.Digest != n.d.Digest {
+			return oci.Moved(now.Digest)
+		}
+	}
+	return nil
 }
 
 // Abort implements oci.Committer: it drops what was put, and the part. A stream

@@ -4,6 +4,7 @@ package layout
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,28 @@ func (l *Dir) Publish(ctx context.Context, manifest oci.Blob, names ...string) e
 		return err
 	}
 	_, err = l.putManifest(ctx, m, func(x *index) error { return x.publish(m, names) })
+	return err
+}
+
+// Move implements oci.Mover, under the lock of the layout.
+func (l *Dir) Move(ctx context.Context, manifest oci.Blob, name string, old oci.Digest) error {
+	if err := cmp.Or(oci.CheckDescriptor(manifest.Descriptor()), l.checkName(name)); err != nil {
+		return err
+	}
+	m, err := readManifest(ctx, manifest)
+	if err != nil {
+		return err
+	}
+	_, err = l.putManifest(ctx, m, func(x *index) error {
+		now, err := x.resolve(name)
+		if err != nil && !errors.Is(err, oci.ErrNotFound) {
+			return err
+		}
+		if now.Digest != old && now.Digest != m.Descriptor.Digest {
+			return oci.Wrap("", l.place.String()+":"+name, oci.Moved(now.Digest))
+		}
+		return x.publish(m, []string{name})
+	})
 	return err
 }
 

@@ -16,13 +16,14 @@ func (r *Repo) Get(ctx context.Context, name string) (*oci.Manifest, error) {
 	if err != nil && !oci.IsTag(name) {
 		return nil, oci.Errorf(oci.ErrInvalid, "%s cannot be a tag", oci.Quote(name))
 	}
-	places, err := r.mirrors(want != "")
+	places, err := r.asked(want != "")
 	if err != nil {
 		return nil, oci.Wrap("", r.place(name), err)
 	}
 	m, err := first(ctx, r, places, func(p Mirror) (*oci.Manifest, error) {
-		m, _, err := r.get(ctx, p, name)
+		m, resp, err := r.get(ctx, p, name)
 		if err == nil && r.own(p) {
+			r.saw(p, name, m.Descriptor.Digest, resp)
 			r.s.learn(m.Descriptor, told, m.Descriptor.Size)
 		}
 		if want == "" && r.own(p) && (err == nil || isKind(err, oci.ErrNotFound)) {

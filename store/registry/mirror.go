@@ -26,6 +26,21 @@ func (r *Repo) mirrors(byDigest bool) ([]Mirror, error) {
 	return []Mirror{r.home()}, nil
 }
 
+// asked lists where to ask for what is there, best first: see Primary.
+func (r *Repo) asked(byDigest bool) ([]Mirror, error) {
+	if r.primary {
+		return []Mirror{r.home()}, nil
+	}
+	return r.mirrors(byDigest)
+}
+
+// mirrored reports whether others than the registry itself are asked for what is
+// there.
+func (r *Repo) mirrored(byDigest bool) bool {
+	list, err := r.asked(byDigest)
+	return err == nil && (len(list) != 1 || !r.own(list[0]))
+}
+
 // first tries one place after the other, also after wrong content. If none
 // helps, the error is that of the last one.
 func first[T any](ctx context.Context, r *Repo, places []Mirror, try func(Mirror) (T, error)) (T, error) {

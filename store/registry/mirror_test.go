@@ -3,6 +3,7 @@
 package registry_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -180,4 +181,54 @@ func TestMirrorsThatCannotBeTold(t *testing.T) {
 	_, err = a.Open(t.Context(), layer(1, 10).Descriptor())
 	wantErr(t, err, broken)
 	g.want()
+}
+
+// Whoever writes wants to know what is at the registry itself, whose answers are
+// remembered for all views of a repository; a mirror's are not.
+func TestMirrorsAreNoDestinations(t *testing.T) {
+	t.Parallel()
+	m := newMirrored(t)
+	m.home = newRig(t, serve.Options{})
+	m.home.nameImage(m.f)
+	a := m.repo()
+	if !a.Mirrored() || !a.ForReading().Mirrored() || a.ForWriting().Mirrored() || m.home.repo("a").Mirrored() {
+		t.Error("what has mirrors is told wrong")
+	}
+	l := m.f.Layers()[0].Descriptor()
+	_, err := a.ForWriting().Stat(t.Context(), l) // by which it is known to be missing there
+	wantErr(t, err, oci.ErrNotFound)
+	for name, view := range map[string]*registry.Repo{"for writing": a.ForWriting(), "primary": a.ForReading().Primary()} {
+		if _, err := a.Stat(t.Context(), l); err != nil {
+			t.Errorf("at a mirror: %v", err)
+		}
+		m.one.forget()
+		_, err := view.Resolve(t.Context(), "v1")
+		wantErr(t, err, oci.ErrNotFound)
+		_, err = view.Get(t.Context(), "v1")
+		wantErr(t, err, oci.ErrNotFound)
+		_, err = view.Stat(t.Context(), l)
+		wantErr(t, err, oci.ErrNotFound)
+		m.one.want()
+		m.two.want()
+		if t.Failed() {
+			t.Fatal(name)
+		}
+	}
+}
+
+// What is poured in goes to the registry itself.
+func TestMirrorsGetNoStreams(t *testing.T) {
+	t.Parallel()
+	m := newMirrored(t)
+	b := layer(7, 5000)
+	raw := contents(t, b)
+	err := m.repo().Stream(t.Context(), bytes.NewReader(raw), func() (oci.Descriptor, error) { return b.Descriptor(), nil })
+	if err != nil {
+		t.Error(err)
+	}
+	if _, err := m.home.stored("a").Stat(t.Context(), b.Descriptor()); err != nil {
+		t.Error(err)
+	}
+	m.one.want()
+	m.two.want()
 }

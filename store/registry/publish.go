@@ -30,6 +30,11 @@ func checkTags(names ...string) error {
 // (ErrNotFound), the run no longer relies on its having any of them: they can
 // be Put again.
 func (r *Repo) Publish(ctx context.Context, b oci.Blob, names ...string) error {
+	return r.publish(ctx, b, http.Header{}, names...)
+}
+
+// publish is Publish with a condition for the first name.
+func (r *Repo) publish(ctx context.Context, b oci.Blob, condition http.Header, names ...string) error {
 	d := b.Descriptor()
 	if err := cmp.Or(oci.CheckDescriptor(d), checkTags(names...)); err != nil {
 		return err
@@ -46,7 +51,11 @@ func (r *Repo) Publish(ctx context.Context, b oci.Blob, names ...string) error {
 		}
 	}
 	for i, t := range targets {
-		resp, err := r.putManifest(ctx, d, raw, t, query, http.Header{})
+		h := http.Header{}
+		if i == 0 && query == nil { // else it would be one of the digest
+			h = condition
+		}
+		resp, err := r.putManifest(ctx, d, raw, t, query, h)
 		if err != nil {
 			return oci.Wrap("", r.place(t), err)
 		}

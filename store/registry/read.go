@@ -26,7 +26,7 @@ func (r *Repo) Resolve(ctx context.Context, name string) (oci.Descriptor, error)
 	if err != nil && !oci.IsTag(name) {
 		return oci.Descriptor{}, oci.Errorf(oci.ErrInvalid, "%s cannot be a tag", oci.Quote(name))
 	}
-	places, err := r.mirrors(want != "")
+	places, err := r.asked(want != "")
 	if err != nil {
 		return oci.Descriptor{}, oci.Wrap("", r.place(name), err)
 	}
@@ -51,15 +51,17 @@ func (r *Repo) resolveAt(ctx context.Context, m Mirror, name string, want oci.Di
 	if err == nil {
 		resp.Body.Close()
 		if d, ok, err := describe(resp, want); ok || err != nil {
+			r.saw(m, name, d.Digest, resp)
 			return d, err
 		}
 	} else if !(isKind(err, oci.ErrUnsupported) || r.confirm && isKind(err, oci.ErrNotFound)) {
 		return oci.Descriptor{}, err
 	}
-	manifest, _, err := r.get(ctx, m, name)
+	manifest, resp, err := r.get(ctx, m, name)
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
+	r.saw(m, name, manifest.Descriptor.Digest, resp)
 	return manifest.Descriptor, nil
 }
 
@@ -172,15 +174,15 @@ func (r *Repo) Stat(ctx context.Context, d oci.Descriptor) (oci.Descriptor, erro
 
 func (r *Repo) stat(ctx context.Context, d oci.Descriptor) (int64, error) {
 	switch f := r.s.known(d); {
-	case f.presence == missing:
+	case f.presence == missing && !r.mirrored(true):
 		return 0, oci.ErrNotFound
 	case f.presence >= told && (f.size >= 0 || d.Size > 0):
 		return f.size, nil
 	}
-	if !r.confirm && r.looksEmpty(ctx) {
+	if !r.confirm && !r.mirrored(true) && r.looksEmpty(ctx) {
 		return 0, oci.ErrNotFound
 	}
-	places, err := r.mirrors(true)
+	places, err := r.asked(true)
 	if err != nil {
 		return 0, err
 	}

@@ -31,7 +31,7 @@ type Options struct {
 	Client *transport.Client
 	// Mirrors lists where a repository may be read, best first; nil or an
 	// empty list: the registry itself. Only reading single manifests and blobs
-	// uses it.
+	// uses it, see Primary.
 	Mirrors func(repository string, byDigest bool) ([]Mirror, error)
 	// StateDir keeps the sessions of unfinished uploads, so that another
 	// process can go on with them; "": they are not kept.
@@ -107,6 +107,7 @@ type Repo struct {
 	s    *state
 
 	confirm bool
+	primary bool // what is there is asked at the registry itself alone
 }
 
 var _ interface {
@@ -118,6 +119,8 @@ var _ interface {
 	oci.Ranger
 	oci.Publisher
 	oci.Locator
+	oci.Mirrored
+	oci.Mover
 	oci.Streamer
 } = (*Repo)(nil)
 
@@ -132,14 +135,25 @@ func (r *Repo) ForReading() *Repo {
 }
 
 // ForWriting announces that the repository will be written, so that the first
-// token serves for that too.
+// token serves for that too. It is Primary as well.
 func (r *Repo) ForWriting() *Repo {
 	r.g.o.Client.Expect(r.g.endpoint, r.push()...)
-	return r
+	return r.Primary()
+}
+
+// Primary is the repository at the registry itself: no mirror is asked what tags
+// mean or what is there. Bytes that a digest names may still come from one.
+func (r *Repo) Primary() *Repo {
+	c := *r
+	c.primary = true
+	return &c
 }
 
 // Locate tells the host as the user named it, and the repository.
 func (r *Repo) Locate() (host, repository string) { return r.g.endpoint.Host, r.name }
+
+// Mirrored implements oci.Mirrored.
+func (r *Repo) Mirrored() bool { return r.mirrored(true) || r.mirrored(false) }
 
 func (r *Repo) pull() []transport.Scope {
 	return []transport.Scope{{Repository: r.name, Actions: "pull"}}

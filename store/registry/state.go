@@ -18,9 +18,12 @@ type state struct {
 	filled bool // it holds something
 	empty  bool // it has no tags, other than those of this run
 	facts  map[content]fact
+	tags   map[string]version
 }
 
-func newState() *state { return &state{probe: newTurn(), facts: map[content]fact{}} }
+func newState() *state {
+	return &state{probe: newTurn(), facts: map[content]fact{}, tags: map[string]version{}}
+}
 
 // content is a blob or a manifest: registries keep the two apart, even if
 // their bytes are equal.

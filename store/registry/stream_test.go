@@ -372,3 +372,26 @@ func TestBad_034_StreamCredentialsStayAtHome(t *testing.T) {
 		t.Error("another port was told the credentials")
 	}
 }
+
+// A session that has moved on during half a request is found before it is given
+// back.
+func TestStreamGivesBackWhatMovedOn(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, serve.Options{})
+	var deletes, gets atomic.Int32
+	g.on(func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case r.Method == "GET" && strings.Contains(r.URL.Path, "/blobs/uploads/"):
+			gets.Add(1)
+		case r.Method == "DELETE" && deletes.Add(1) == 1:
+			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+			return true
+		}
+		return false
+	})
+	bad := errors.New("bad")
+	err := g.repo("a").Stream(t.Context(), io.MultiReader(strings.NewReader("half"), iotest.ErrReader(bad)), told(oci.Descriptor{}))
+	if !errors.Is(err, bad) || deletes.Load() != 2 || gets.Load() != 1 {
+		t.Errorf("%v; %d DELETE, %d GET", err, deletes.Load(), gets.Load())
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -278,6 +279,14 @@ func (r *Repo) went(resp *http.Response, s *session, end int64) error {
 	return nil
 }
 
+func (r *Repo) giveBack(ctx context.Context, s *session) error {
+	resp, err := r.do(ctx, transport.Request{Method: http.MethodDelete, URL: s.location, Scopes: r.push(), Once: true})
+	if err == nil {
+		resp.Body.Close()
+	}
+	return err
+}
+
 // part is the request that sends the bytes from the session's offset to end.
 func (u *uploading) part(method string, at *url.URL, end int64) transport.Request {
 	from := u.s.offset
@@ -294,14 +303,20 @@ func (u *uploading) part(method string, at *url.URL, end int64) transport.Reques
 	return q
 }
 
-// cancel gives an upload session back; the registry may not care.
+// cancel gives an upload session back; the registry may not care. One that got
+// half a request has another place for it now, which it has to be asked for
+// (distribution says 416 to the old one).
 func (r *Repo) cancel(ctx context.Context, s *session) {
 	if s.location == nil {
 		return
 	}
-	resp, err := r.do(ctx, transport.Request{Method: http.MethodDelete, URL: s.location, Scopes: r.push(), Once: true})
-	if err == nil {
-		resp.Body.Close()
+	err := r.giveBack(ctx, s)
+	var status *transport.Error
+	if errors.As(err, &status) && status.Status == http.StatusRequestedRangeNotSatisfiable {
+		u := &uploading{r: r, d: oci.Descriptor{Size: math.MaxInt64}, s: s}
+		if u.status(ctx) == nil {
+			_ = r.giveBack(ctx, s)
+		}
 	}
 	s.location, s.offset = nil, 0
 	s.forget()

@@ -26,11 +26,9 @@ run() {
 
 # What the script of blog posts does with crane.
 windows_crane() {
-  local refs=() r
+  local refs=()
   for v in "${versions[@]}"; do
-    r=$(crane --insecure append -b "$reg/win/nanoserver:$v" -f app.tar -t "$reg/bench/win-crane$1:$v")
-    r=$(crane --insecure mutate "$r" --entrypoint app.exe -t "$reg/bench/win-crane$1:$v")
-    refs+=(-m "$r")
+    refs+=(-m "$(crane --insecure append -b "$reg/win/nanoserver:$v" -f app.tar -t "$reg/bench/win-crane$1:$v")")
   done
   crane --insecure index append "${refs[@]}" -t "$reg/bench/win-crane$1:1" --docker-empty-base
 }
@@ -42,7 +40,7 @@ for i in $(seq "$runs"); do
   run windows crane bash -c "versions=(${versions[*]}); windows_crane $n"
   bases=(); for v in "${versions[@]}"; do bases+=(--base "$reg/win/nanoserver:$v"); done
   head -c 7000000 /dev/urandom > app/app.exe && tar -cf app.tar -C app .
-  run windows dray dray append "${bases[@]}" --layer app.tar --entrypoint app.exe -t "$reg/bench/win-dray$n:1"
+  run windows dray dray append "${bases[@]}" --layer app.tar -t "$reg/bench/win-dray$n:1"
   run rebase crane crane --insecure rebase "$reg/lib/python:3.11" --old_base "$reg/lib/debian:12-amd64" --new_base "$reg/lib/jre:17" -t "$reg/lib/python:crane-$n"
   run rebase dray dray rebase "$reg/lib/python:3.11" --old-base "$reg/lib/debian:12-amd64" --new-base "$reg/lib/jre:17" -t "$reg/lib/python:dray-$n"
   run label dray dray mutate "$reg/lib/busybox:1.35" --label "bench=$n" -t "$reg/lib/busybox:label-$n"

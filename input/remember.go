@@ -20,7 +20,7 @@ import (
 
 // version changes when the same input becomes another layer for a reason that
 // Packing.Key does not tell.
-const version = "input-2"
+const version = "input-3"
 
 // An outcome is the layer that an input became, and all that it became that
 // for.

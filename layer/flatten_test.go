@@ -192,7 +192,7 @@ func TestFlattenKeeps(t *testing.T) {
 		t.Error("two runs differ")
 	}
 	got := untar(t, a.Bytes())
-	if len(got) != 5 || got[0].Name != "./" || got[0].Mode != 0o750 {
+	if len(got) != 5 || got[0].Name != "./" || got[0].Mode != 0o755 {
 		t.Fatalf("got %v", got)
 	}
 	h := got[2]

@@ -64,9 +64,9 @@ func NewBase(layers []oci.Blob, o BaseOptions) *Base {
 func (b *Base) Dir(ctx context.Context, dir string) (Place, error) {
 	switch {
 	case dir == ".":
-		return Place{".", Present}, nil
+		return Place{Path: ".", There: Present}, nil
 	case len(b.layers) == 0:
-		return Place{dir, Absent}, nil
+		return Place{Path: dir, There: Absent}, nil
 	case b.o.Blind || b.foreign || !b.o.Deep && b.fresh(dir):
 		return Place{Path: dir}, nil
 	}

@@ -48,9 +48,15 @@ func (t *Tree) place(dir string) (Place, error) {
 			w = w[:1]
 		}
 	}
-	p := Place{w.path(), there}
-	if w.end().n != nil {
+	p := Place{Path: w.path(), There: there}
+	if n := w.end().n; n != nil {
 		p.There = Present
+		h := expand(p.Path, n, 0).Header
+		if p.Mode, p.UID, p.GID = h.Mode&0o7777, h.Uid, h.Gid; p.Mode != 0o755 || p.UID != 0 || p.GID != 0 {
+			p.Odd = true
+		} else {
+			p.Mode = 0
+		}
 	}
 	return p, nil
 }

@@ -32,7 +32,7 @@ func file(name, content string) rec {
 }
 
 func dir(name string) rec {
-	return rec{Header: tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o750, ModTime: epoch}}
+	return rec{Header: tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o755, ModTime: epoch}}
 }
 
 func symlink(name, to string) rec {

@@ -72,7 +72,7 @@ type survey struct {
 }
 
 func newSurvey(layers []*Outline, l Limits) (*survey, error) {
-	s := &survey{tree: NewTree(l), place: Place{".", Present}, dir: "."}
+	s := &survey{tree: NewTree(l), place: Place{Path: ".", There: Present}, dir: "."}
 	for _, o := range layers {
 		var sums []*checksum
 		entries := iter.Seq2[*Entry, error](func(yield func(*Entry, error) bool) {

@@ -156,7 +156,7 @@ func (r *rewriter) move(ctx context.Context, e *Entry, name string) (string, err
 	}
 	for _, dir := range missing {
 		if r.form != nil {
-			dir = "Files/" + dir
+			dir.Path = "Files/" + dir.Path
 		}
 		if err := r.writeDir(dir); err != nil {
 			return "", err

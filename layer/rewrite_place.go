@@ -23,21 +23,25 @@ type whereabouts struct {
 	changed bool              // there are links in made, or the Ground has lost something
 	room    int               // bytes that the maps may still take
 	found   map[string]Place  // before, which counts until a link changes
+	ready   map[string]bool   // directories whose parents are all there, or written
+	again   map[string]bool   // odd ones of the Ground that were written
 }
 
 func newWhereabouts(g Ground, note func(Answer)) *whereabouts {
-	return &whereabouts{ground: g, note: note, answers: map[string]Place{}, made: map[string]string{}, found: map[string]Place{}, room: maxWay}
+	return &whereabouts{ground: g, note: note, answers: map[string]Place{}, made: map[string]string{}, found: map[string]Place{}, ready: map[string]bool{}, again: map[string]bool{}, room: maxWay}
 }
 
 // nowhere is the Ground of layers that need all their parents.
 type nowhere struct{}
 
-func (nowhere) Dir(_ context.Context, dir string) (Place, error) { return Place{dir, Absent}, nil }
+func (nowhere) Dir(_ context.Context, dir string) (Place, error) {
+	return Place{Path: dir, There: Absent}, nil
+}
 
 // find follows the links to a directory, and at its end.
 func (w *whereabouts) find(ctx context.Context, dir string) (Place, error) {
 	if dir == "." {
-		return Place{".", Present}, nil
+		return Place{Path: ".", There: Present}, nil
 	}
 	if at, ok := w.found[dir]; ok {
 		return at, nil
@@ -84,7 +88,7 @@ func (w *whereabouts) walk(ctx context.Context, at Place, rest string) (Place, e
 		case "", ".":
 			continue
 		case "..":
-			at, err = w.ask(ctx, path.Dir(at.Path), Place{".", Present})
+			at, err = w.ask(ctx, path.Dir(at.Path), Place{Path: ".", There: Present})
 		default:
 			p := path.Join(at.Path, c)
 			if target = w.made[p]; target != "" {
@@ -105,7 +109,7 @@ func (w *whereabouts) walk(ctx context.Context, at Place, rest string) (Place, e
 			return Place{}, oci.Errorf(oci.ErrInvalid, "links lead in circles, or too far: %s", oci.Quote(target))
 		}
 		if target[0] == '/' {
-			at = Place{".", Present}
+			at = Place{Path: ".", There: Present}
 		}
 		rest = target + "/" + rest
 	}
@@ -116,9 +120,9 @@ func (w *whereabouts) walk(ctx context.Context, at Place, rest string) (Place, e
 func (w *whereabouts) ask(ctx context.Context, dir string, up Place) (Place, error) {
 	switch {
 	case dir == ".":
-		return Place{".", Present}, nil
+		return Place{Path: ".", There: Present}, nil
 	case up.There != Present:
-		return Place{dir, up.There}, nil
+		return Place{Path: dir, There: up.There}, nil
 	}
 	if at, ok := w.answers[dir]; ok {
 		return at, nil
@@ -154,30 +158,37 @@ func (w *whereabouts) wrote(dir string) bool {
 	return ok && target == ""
 }
 
-// missing returns the parents that neither the Ground nor the tar has, from the
-// outermost on, which the caller then writes. dir is a place where find led.
-func (w *whereabouts) missing(ctx context.Context, dir string) (dirs []string, err error) {
-	if dir == "." || w.wrote(dir) || !w.changed && w.answers[dir] == (Place{dir, Present}) {
+// missing returns the directories on the way that have to be written, from the
+// outermost on, which the caller then does: those that neither the Ground nor the
+// tar has, and the odd ones of the Ground. dir is a place where find led.
+func (w *whereabouts) missing(ctx context.Context, dir string) (dirs []Place, err error) {
+	if dir == "." || w.wrote(dir) || !w.changed && w.ready[dir] {
 		return nil, nil
 	}
-	at := Place{".", Present}
+	at := Place{Path: ".", There: Present}
 	for end := range ends(dir) {
 		p := dir[:end]
 		if at, err = w.ask(ctx, p, at); err == nil {
 			err = at.check()
 		}
+		switch {
+		case err != nil:
+			return nil, err
+		case w.wrote(p):
+		case at.There == Present && at.Odd && at.Path == p && !w.again[p]:
+			w.again[p] = true
+			dirs = append(dirs, at)
+			err = w.spend(len(p))
+		case at.There == Absent:
+			dirs = append(dirs, Place{Path: p})
+			err = w.mark(p, "")
+		}
 		if err != nil {
 			return nil, err
 		}
-		if at.There != Absent || w.wrote(p) {
-			continue
-		}
-		dirs = append(dirs, p)
-		if err := w.mark(p, ""); err != nil {
-			return nil, err
-		}
 	}
-	return dirs, nil
+	w.ready[dir] = true
+	return dirs, w.spend(len(dir))
 }
 
 // ends yields where the components of a path end.
@@ -213,11 +224,11 @@ func (w *whereabouts) forget(name string) error {
 		w.found = map[string]Place{}
 	}
 	delete(w.made, name)
-	if up := path.Dir(name); up != "." && w.answers[up] != (Place{up, Present}) {
+	if up := path.Dir(name); up != "." && w.answers[up] != (Place{Path: up, There: Present}) {
 		return nil // there was nothing
 	}
 	w.changed = true
-	w.answers[name] = Place{name, Absent}
+	w.answers[name] = Place{Path: name, There: Absent}
 	return w.spend(len(name))
 }
 

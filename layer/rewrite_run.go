@@ -233,14 +233,20 @@ func (r *rewriter) write(h *tar.Header) error {
 	return err
 }
 
-// writeDir writes a directory that the tar does not have.
-func (r *rewriter) writeDir(name string) error {
+// writeDir writes a directory that the tar does not have: a new one, or one of
+// the Ground as it is there, since some engines (Docker's on overlay2) make
+// parents that a layer does not name anew, as 0755 of root.
+func (r *rewriter) writeDir(p Place) error {
+	name := p.Path
 	at := r.o.Clamp
 	if at.IsZero() {
 		at = time.Unix(0, 0)
 	}
 	h := &tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o755, ModTime: at}
-	if r.o.Owner != nil {
+	switch {
+	case p.Odd:
+		h.Mode, h.Uid, h.Gid = p.Mode, p.UID, p.GID
+	case r.o.Owner != nil:
 		h.Uid, h.Gid = r.o.Owner.UID, r.o.Owner.GID
 	}
 	if r.form != nil {

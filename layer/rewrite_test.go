@@ -317,7 +317,7 @@ func TestRewriteLeavesLinks(t *testing.T) {
 	if all := names(tree); strings.Contains(all, "lib/x86_64-linux-gnu ") && !strings.Contains(all, "usr/lib/x86_64") {
 		t.Error(all)
 	}
-	if _, n, _ := tree.Lookup("usr/lib"); n == nil || n.Layer != 0 || n.Header.Mode != 0o750 {
+	if _, n, _ := tree.Lookup("usr/lib"); n == nil || n.Layer != 0 || n.Header.Mode != 0o755 {
 		t.Errorf("the base's directory has changed: %+v", n)
 	}
 }

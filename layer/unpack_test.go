@@ -31,7 +31,7 @@ func TestUnpack(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		`a 5 750 "" "" [a]`, `a/x 0 644 "" "new" [a/x]`, `a/z 0 644 "" "y" [a/z]`, `empty 0 644 "" "" [empty]`, `l 2 777 "/etc/passwd" "" [l]`,
+		`a 5 755 "" "" [a]`, `a/x 0 644 "" "new" [a/x]`, `a/z 0 644 "" "y" [a/z]`, `empty 0 644 "" "" [empty]`, `l 2 777 "/etc/passwd" "" [l]`,
 		`locked 5 500 "" "" [locked]`, `locked/closed 5 0 "" "" [locked/closed]`, `locked/f 0 644 "" "f" [locked/f]`,
 	}
 	if runtime.GOOS == "windows" {

@@ -116,12 +116,12 @@ func (r *rewriter) tops(files, hives, own bool) error {
 	files, hives = files && !r.form.files, hives && !r.form.hives
 	r.form.files, r.form.hives = r.form.files || files, r.form.hives || hives
 	if files && !own {
-		if err := r.writeDir(windowsFiles); err != nil {
+		if err := r.writeDir(Place{Path: windowsFiles}); err != nil {
 			return err
 		}
 	}
 	if hives && !own {
-		return r.writeDir(windowsHives)
+		return r.writeDir(Place{Path: windowsHives})
 	}
 	return nil
 }

@@ -199,7 +199,7 @@ func (g ground) Dir(ctx context.Context, dir string) (layer.Place, error) {
 		return q, err
 	case q.Path != dir:
 		return g.whole.Dir(ctx, q.Path)
-	case q.There == layer.Present:
+	case q.There == layer.Present || q.There == layer.Blocked:
 		return q, nil
 	}
 	return p, nil

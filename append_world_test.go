@@ -122,7 +122,8 @@ type imageOf struct {
 	docker   bool
 	foreign  bool // the layers are at URLs only
 	layers   [][]byte
-	lines    []string // of history, one for each layer; nil: some
+	claims   []oci.Digest // diff IDs that are not its own
+	lines    []string     // of history, one for each layer; nil: some
 	config   v1.ImageConfig
 }
 
@@ -155,6 +156,9 @@ func (h *counted) put(name string, o imageOf) oci.Descriptor {
 			by = o.lines[n]
 		}
 		config.History = append(config.History, v1.History{Created: &made, CreatedBy: by})
+	}
+	if o.claims != nil {
+		config.RootFS.DiffIDs = o.claims
 	}
 	document := func(kind string, v any) oci.Blob {
 		raw, err := json.Marshal(v)

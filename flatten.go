@@ -119,7 +119,7 @@ func (f *flattening) input(r ref.Ref, i *edit.Image) (*input.Input, error) {
 			b = kept
 		}
 		blobs = append(blobs, b)
-		key = append(key, string(l.DiffID))
+		key = append(key, string(l.Descriptor.Digest)) // which is verified; a config may claim any diff IDs
 	}
 	windows := i.Platform().OS == "windows"
 	if windows {

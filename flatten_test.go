@@ -3,6 +3,7 @@
 package dray_test
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -42,5 +43,37 @@ func TestFlattenRegistryHives(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		client.Close()
+	}
+}
+
+// What is remembered of an image is not taken for another whose config claims to
+// have the same layers.
+func TestFlattenRemembersLayersNotClaims(t *testing.T) {
+	t.Parallel()
+	h := newCounted(t)
+	below := tarOf(t, tarFile{name: "below", text: "1"})
+	good, bad := tarOf(t, tarFile{name: "app", text: "good"}), tarOf(t, tarFile{name: "app", text: "bad"})
+	claims := []oci.Digest{oci.FromBytes(below), oci.FromBytes(good)}
+	h.put("a:bad", imageOf{platform: "linux/amd64", layers: [][]byte{below, bad}, claims: claims})
+	h.put("a:good", imageOf{platform: "linux/amd64", layers: [][]byte{below, good}})
+	cache := t.TempDir()
+	for _, tag := range []string{"bad", "good"} {
+		client := dray.New(dray.Env{TempDir: t.TempDir(), CacheDir: cache})
+		o := dray.FlattenOptions{}
+		o.Targets = []string{h.name + "/a:flat-" + tag}
+		e, err := client.Flatten(t.Context(), h.name+"/a:"+tag, o)
+		if err == nil {
+			err = e.Run(t.Context())
+		}
+		client.Close()
+		if err != nil && tag == "good" {
+			t.Fatal(err)
+		}
+	}
+	client := dray.New(dray.Env{TempDir: t.TempDir()})
+	defer client.Close()
+	var out bytes.Buffer
+	if err := client.Cat(t.Context(), h.name+"/a:flat-good", dray.Side{}, nil, &out, "/app"); err != nil || out.String() != "good" {
+		t.Errorf("got %q, %v", out.String(), err)
 	}
 }

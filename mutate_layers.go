@@ -39,7 +39,8 @@ func (c *Client) clampLayers(ctx context.Context, images []*edit.Image, o Mutate
 	made := make([]*input.Layer, len(places))
 	err := oci.Parallel(ctx, len(places), func(ctx context.Context, k int) (err error) {
 		l := places[k].image.Layers()[places[k].n].Descriptor
-		made[k], err = w.makers[packings[oci.ToOCI(l.MediaType)]].Layer(ctx, w.inputs[l.Digest], input.Onto{}, nil)
+		how, _ := layer.CompressionOf(l.MediaType) // else add has refused it
+		made[k], err = w.makers[how].Layer(ctx, w.inputs[l.Digest], input.Onto{}, nil)
 		return err
 	})
 	if err != nil {
@@ -64,11 +65,8 @@ type clamping struct {
 	names  map[*input.Input]oci.Descriptor // for progress; not changed while layers are made
 }
 
-// packings are how layers are packed, which they stay.
-var packings = map[string]layer.Compression{oci.MediaLayer: layer.None, oci.MediaLayerGzip: layer.Gzip, oci.MediaLayerZstd: layer.Zstd}
-
 func (w *clamping) add(l edit.Layer) error {
-	how, ok := packings[oci.ToOCI(l.Descriptor.MediaType)]
+	how, ok := layer.CompressionOf(l.Descriptor.MediaType)
 	if !ok {
 		return oci.Errorf(oci.ErrUnsupported, "layer %s of the type %s cannot be made new", l.Descriptor.Digest, oci.Quote(l.Descriptor.MediaType))
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/layer"
@@ -75,21 +74,7 @@ func (o outcome) sound() bool {
 			return false
 		}
 	}
-	for k, v := range o.Annotations {
-		switch k {
-		case layer.AnnotationTOC:
-			if _, err := oci.ParseDigest(v); err != nil {
-				return false
-			}
-		case layer.AnnotationPlainSize:
-			if n, err := strconv.ParseInt(v, 10, 64); err != nil || n < 0 {
-				return false
-			}
-		default:
-			return false
-		}
-	}
-	return o.Size >= 0 && (o.Source == o.DiffID || o.Annotations[layer.AnnotationTOC] != "")
+	return layer.PackedAnnotations(o.Annotations) && o.Size >= 0 && (o.Source == o.DiffID || o.Annotations[layer.AnnotationTOC] != "")
 }
 
 func (m memory) forget() {

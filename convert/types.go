@@ -25,12 +25,6 @@ func (c *Converter) mediaType(t string) (string, error) {
 	return t, oci.Errorf(oci.ErrInvalid, "media types %s: want oci or docker", oci.Quote(c.o.MediaTypes))
 }
 
-// tarTypes are the media types of layers that can be packed differently.
-var tarTypes = map[string]layer.Compression{
-	oci.MediaLayer: layer.None, oci.MediaLayerGzip: layer.Gzip, oci.MediaLayerZstd: layer.Zstd,
-	oci.MediaDockerPlain: layer.None, oci.MediaDockerLayer: layer.Gzip, oci.MediaDockerZstd: layer.Zstd,
-}
-
 // wants reports whether a layer has to be packed differently. The media type
 // says how it is packed now.
 func (c *Converter) wants(d oci.Descriptor) (bool, error) {
@@ -38,7 +32,7 @@ func (c *Converter) wants(d oci.Descriptor) (bool, error) {
 	if p == nil || !oci.IsLayer(d.MediaType) || oci.IsForeign(d) {
 		return false, nil
 	}
-	now, ok := tarTypes[d.MediaType]
+	now, ok := layer.CompressionOf(d.MediaType)
 	switch {
 	case c.o.PlainOnly:
 		return ok && now == layer.None, nil

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/dray-tools/dray/internal/jsonedit"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -99,8 +100,8 @@ func (w *changes) documents(of, platform string, old, now []byte, but ...string)
 	if bytes.Equal(old, now) {
 		return
 	}
-	a, errA := decode(old)
-	b, errB := decode(now)
+	a, errA := jsonedit.Decode(old)
+	b, errB := jsonedit.Decode(now)
 	if errA != nil || errB != nil {
 		return
 	}

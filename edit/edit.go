@@ -100,8 +100,7 @@ func Load(ctx context.Context, s oci.Source, d oci.Descriptor, o Options) (Node,
 	return top, err
 }
 
-// Images are the images below a node that are edited, in the
-// order of their index.
+// Images are the images below a node that are edited, in the order of their index.
 func Images(n Node) (all []*Image) {
 	switch n := n.(type) {
 	case *Image:

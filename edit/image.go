@@ -3,9 +3,7 @@
 package edit
 
 import (
-	"bytes"
 	"encoding/json"
-	"reflect"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -214,15 +212,5 @@ func same(raw json.RawMessage, value any) bool {
 	if err != nil {
 		return false
 	}
-	a, errA := decode(raw)
-	b, errB := decode(want)
-	return errA == nil && errB == nil && reflect.DeepEqual(a, b)
-}
-
-// decode reads JSON with numbers as they are written.
-func decode(raw []byte) (v any, err error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	err = dec.Decode(&v)
-	return v, err
+	return jsonedit.Same(raw, want)
 }

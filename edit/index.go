@@ -154,7 +154,7 @@ func (x *Index) sealed(s *Sealed) (*oci.Manifest, error) {
 	for _, text := range x.notes {
 		s.note(text)
 	}
-	changed := map[oci.Digest]oci.Digest{} // images that are others now
+	changed := map[oci.Digest]bool{} // images that are others now
 	for n, e := range x.entries {
 		m, err := e.Node.seal(s)
 		if err != nil {
@@ -162,7 +162,7 @@ func (x *Index) sealed(s *Sealed) (*oci.Manifest, error) {
 		}
 		if now := m.Descriptor; now.Digest != e.was.Digest {
 			if e.was.Digest != "" {
-				changed[e.was.Digest] = now.Digest
+				changed[e.was.Digest] = true
 			}
 			if err := x.point(n, now); err != nil {
 				return nil, err
@@ -248,10 +248,9 @@ func samePlatform(a, b oci.Platform) bool {
 }
 
 // dropAttestations takes out what speaks about images that are no longer there.
-func (x *Index) dropAttestations(s *Sealed, changed map[oci.Digest]oci.Digest) {
+func (x *Index) dropAttestations(s *Sealed, changed map[oci.Digest]bool) {
 	for n := len(x.entries) - 1; n >= 0; n-- {
-		about := oci.Digest(x.entries[n].was.Annotations[oci.AnnotationAbout])
-		if _, is := changed[about]; is {
+		if changed[oci.Digest(x.entries[n].was.Annotations[oci.AnnotationAbout])] {
 			s.note("attestation " + string(x.entries[n].was.Digest) + " is left out: the image that it is about has changed")
 			x.RemoveEntry(n)
 		}

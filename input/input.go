@@ -3,8 +3,8 @@
 // Package input makes layers of what users have: tar files, directories,
 // streams; each once, remembered by content.
 //
-// [File], [Stream], [Dir], [Blob] and [Made] say what there is, [Maker.Layer] makes a
-// layer of it that does not break what it is put on.
+// [File], [Stream], [Dir], [Blob] and [Made] say what there is, [Maker.Layer]
+// makes a layer of it that does not break what it is put on.
 package input
 
 import (
@@ -96,8 +96,7 @@ func Stream(name string, r io.Reader) *Input {
 // gets mode and owner of src if it is new; a file becomes dest, or is put into it
 // if that ends with a slash or is a directory of the base. Parents of dest that
 // have to be made belong to o.Owner, or to root. A drive that dest begins with is
-// dropped. The rest of o says what entries look like; its
-// Packing is not used.
+// dropped. The rest of o says what entries look like; its Packing is not used.
 func Dir(src, dest string, o layer.CreateOptions) *Input {
 	if len(dest) > 2 && dest[1] == ':' && (dest[2] == '/' || dest[2] == '\\') {
 		dest = strings.ReplaceAll(dest[2:], `\`, "/")

@@ -162,21 +162,7 @@ func (o *outcome) sound(k key) bool {
 	if !layer.ValidTops(o.Tops) || len(o.Kept) > o.KeptCount || slices.ContainsFunc(o.Kept, func(dir string) bool { return !fs.ValidPath(dir) }) {
 		return false
 	}
-	for name, v := range o.Annotations {
-		switch name {
-		case layer.AnnotationTOC:
-			if _, err := oci.ParseDigest(v); err != nil {
-				return false
-			}
-		case layer.AnnotationPlainSize:
-			if n, err := strconv.ParseInt(v, 10, 64); err != nil || n < 0 {
-				return false
-			}
-		default:
-			return false
-		}
-	}
-	if o.AsIs && (o.Digest != k.digest || o.Size != k.size) {
+	if !layer.PackedAnnotations(o.Annotations) || o.AsIs && (o.Digest != k.digest || o.Size != k.size) {
 		return false
 	}
 	switch o.MediaType {

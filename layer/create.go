@@ -48,11 +48,11 @@ type Created struct {
 }
 
 // Create writes a layer with all that is in a directory, but not the directory
-// itself unless that has a Prefix, or with a single file. Equal content gives equal bytes whoever runs
-// it: entries are in order, links are kept as they are and never followed, hard
-// links stay hard links, capabilities are kept, other attributes are not.
-// Nothing outside of src is read. ErrInvalid for what a layer cannot hold, or if
-// w is a file in src; ErrBusy if a file changes while it is read.
+// itself unless that has a Prefix, or with a single file. Equal content gives
+// equal bytes whoever runs it: entries are in order, links are kept as they are
+// and never followed, hard links stay hard links, capabilities are kept, other
+// attributes are not. Nothing outside of src is read. ErrInvalid for what a layer
+// cannot hold, or if w is a file in src; ErrBusy if a file changes while it is read.
 func Create(ctx context.Context, w io.Writer, src string, o CreateOptions) (Created, error) {
 	z, err := o.Packing.NewWriter(w)
 	if err != nil {

@@ -120,6 +120,39 @@ var versions = sync.OnceValue(func() string {
 	return strings.Join(parts, " ")
 })
 
+// CompressionOf is how a layer of a media type, of either family, is compressed;
+// ok is false of foreign layers and of what is no tar.
+func CompressionOf(mediaType string) (c Compression, ok bool) {
+	switch oci.ToOCI(mediaType) {
+	case oci.MediaLayer:
+		return None, true
+	case oci.MediaLayerGzip:
+		return Gzip, true
+	case oci.MediaLayerZstd:
+		return Zstd, true
+	}
+	return None, false
+}
+
+// PackedAnnotations reports whether annotations are such as Packed can have.
+func PackedAnnotations(all map[string]string) bool {
+	for k, v := range all {
+		switch k {
+		case AnnotationTOC:
+			if _, err := oci.ParseDigest(v); err != nil {
+				return false
+			}
+		case AnnotationPlainSize:
+			if n, err := strconv.ParseInt(v, 10, 64); err != nil || n < 0 {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // Packed tells what a Writer has written.
 type Packed struct {
 	Digest      oci.Digest        // of the packed bytes

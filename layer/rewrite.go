@@ -13,7 +13,7 @@ import (
 // and drops what would change the root of the image.
 type RewriteOptions struct {
 	// Ground is what the layer is put on. Entries go where its links lead, its
-	// directories stay as they are, and those that it lacks are made. nil: paths
+	// directories keep mode and owner, and those that it lacks are made. nil: paths
 	// stay as they are. It is not asked for a layer in Windows form.
 	Ground Ground
 	// Prefix is the directory of the image that everything is put below, also the
@@ -68,8 +68,9 @@ type Answer struct {
 // Entries that need no change keep every byte of their headers. Names become
 // those that the Ground, and links that the tar itself brought before, lead to.
 // Directories that are missing on the way are made, 0755 of root, with the time
-// Clamp or 1970. A directory entry for one of the Ground's, or for the root, is
-// left out. Each name is written once. Directories that come again in the same
+// Clamp or 1970; those of the Ground that are Odd are written before what is in
+// them, with mode and owner. A directory entry for one of the Ground's, or for the
+// root, is left out. Each name is written once. Directories that come again in the same
 // way are left out; of other entries the last one counts, and Rewrite has to be
 // told of it: it ends with ErrRepeats, perhaps after a part has been written.
 // Targets of symlinks stay as they are. Files with holes that have to be renamed

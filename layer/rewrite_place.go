@@ -187,6 +187,9 @@ func (w *whereabouts) missing(ctx context.Context, dir string) (dirs []Place, er
 			return nil, err
 		}
 	}
+	if w.ready[dir] {
+		return dirs, nil
+	}
 	w.ready[dir] = true
 	return dirs, w.spend(len(dir))
 }

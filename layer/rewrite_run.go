@@ -233,9 +233,9 @@ func (r *rewriter) write(h *tar.Header) error {
 	return err
 }
 
-// writeDir writes a directory that the tar does not have: a new one, or one of
-// the Ground as it is there, since some engines (Docker's on overlay2) make
-// parents that a layer does not name anew, as 0755 of root.
+// writeDir writes a directory that the tar does not have: a new one, or an odd one
+// of the Ground with its mode and owner, since some engines (Docker's on overlay2)
+// make parents that a layer does not name anew, as 0755 of root.
 func (r *rewriter) writeDir(p Place) error {
 	name := p.Path
 	at := r.o.Clamp

@@ -7,12 +7,12 @@ import (
 	"cmp"
 	"encoding/json"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/dray-tools/dray/edit"
 	"github.com/dray-tools/dray/image"
+	"github.com/dray-tools/dray/internal/jsonedit"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -204,7 +204,7 @@ func (m *merger) set(key, prefix string, old, app, onto json.RawMessage) error {
 		if !m.known && (strings.HasPrefix(k, "io.buildpacks.base.") || strings.HasPrefix(k, "io.buildpacks.stack.")) {
 			o = have[k] // always of the base
 		}
-		if (o == nil) != (have[k] == nil) || o != nil && !same(o, have[k]) {
+		if (o == nil) != (have[k] == nil) || o != nil && !jsonedit.Same(o, have[k]) {
 			if !alike(o, now[k]) && !alike(have[k], now[k]) {
 				m.say(Change{Field: prefix + k, Old: short(o), App: short(have[k]), New: short(now[k]), Took: App, Conflict: true})
 			}
@@ -230,7 +230,9 @@ func (m *merger) set(key, prefix string, old, app, onto json.RawMessage) error {
 }
 
 // alike is same, where what is missing is like nothing else.
-func alike(a, b json.RawMessage) bool { return (a == nil) == (b == nil) && (a == nil || same(a, b)) }
+func alike(a, b json.RawMessage) bool {
+	return (a == nil) == (b == nil) && (a == nil || jsonedit.Same(a, b))
+}
 
 func (m *merger) env(old, app, onto json.RawMessage) error {
 	var list [3][]string
@@ -301,22 +303,9 @@ func empty(raw json.RawMessage) bool {
 	return false
 }
 
-func equal(a, b json.RawMessage) bool { return empty(a) && empty(b) || same(a, b) }
+func equal(a, b json.RawMessage) bool { return empty(a) && empty(b) || jsonedit.Same(a, b) }
 
 // same compares values that are there.
-func same(a, b json.RawMessage) bool {
-	x, errA := decode(a)
-	y, errB := decode(b)
-	return errA == nil && errB == nil && reflect.DeepEqual(x, y)
-}
-
-func decode(raw json.RawMessage) (v any, err error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	err = dec.Decode(&v)
-	return v, err
-}
-
 // short is a value for the report: a string without its quotes.
 func short(raw json.RawMessage) string {
 	var s string

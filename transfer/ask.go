@@ -216,7 +216,8 @@ func (p *planner) missing(r *root) (out []oci.Descriptor) {
 
 // open lists those of the missing blobs that are worth a question. A blob that
 // another repository of the host has, or will get before, is not: the mount is
-// its own probe. Nor is a small one that was just made. first notes which repository of a host was asked for a blob.
+// its own probe. Nor is a small one that was just made. first notes which
+// repository of a host was asked for a blob.
 func (p *planner) open(r *root, first map[hostBlob]place) (out []oci.Descriptor) {
 	for _, d := range p.missing(r) {
 		key := hostBlob{r.to.host, d.Digest}

@@ -30,7 +30,7 @@ type appendFlags struct {
 func (a *app) addAppendFlags(f *pflag.FlagSet, o *appendFlags) {
 	f.StringArrayVarP(&o.Bases, "base", "b", nil, "put the layers on `REF`, or scratch (several allowed)")
 	f.VarP(layerFlag{&o.Layers, fileLayer, "FILE"}, "layer", "f", "append a tar, or REPOSITORY@DIGEST of a layer (several allowed, the lowest first)")
-	f.Var(layerFlag{&o.Layers, dirLayer, "SRC:DEST"}, "dir", "append what is in the directory SRC, or the file, in the directory DEST of the image")
+	f.Var(layerFlag{&o.Layers, dirLayer, "SRC:DEST"}, "dir", "append what is in the directory SRC, put into DEST of the image; a file becomes DEST, or goes into it if that ends with / or is a directory of the base")
 	f.StringVar(&o.chown, "chown", "", "with --dir: all belongs to `UID:GID` (default 0:0)")
 	f.StringVar(&o.chmod, "chmod", "", "with --dir: change modes as chmod does, as 0644 or u=rwX,go=rX: `MODE`")
 	f.BoolVar(&o.keepOwner, "keep-owner", false, "with --dir: keep owners, and setuid and setgid with them")

@@ -34,8 +34,9 @@ needs --platform.
 A FILE is a tar, plain or packed with gzip, zstd, bzip2 or xz; - is stdin, and
 REPOSITORY@DIGEST a layer of another image. Large layers are sent while they
 are packed (a run that was killed begins such a layer anew), and what became of
-one is remembered. The same inputs give the same image: unless --created or SOURCE_DATE_EPOCH says otherwise, it is said to have
-been made when its base was.
+one is remembered. The same inputs give the same image: unless --created or
+SOURCE_DATE_EPOCH says otherwise, it is said to have been made when its base
+was.
 
 Prints REPOSITORY@DIGEST of the result.`,
 		Example: `  dray append --base debian:12 --layer app.tar -t registry.example/app:1

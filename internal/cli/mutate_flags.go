@@ -107,11 +107,29 @@ func (m *mutateFlags) add(f *pflag.FlagSet, now func() (time.Time, error)) {
 	act("remove-exposed-port", "", "take back an exposed `PORT`", port(edit.RemovePort))
 	act("volume", "", "add the volume `DIR`", one(edit.AddVolume))
 	act("remove-volume", "", "take out the volume `DIR`", one(edit.RemoveVolume))
+	m.addMaking(f, act, now)
 	act("healthcheck", "", "set members of the health check: a `JSON` object with Test, Interval, Timeout, StartPeriod, StartInterval, Retries; times are as \"30s\", or nanoseconds", func(s string) (edit.Edit, error) {
 		raw, err := edit.ReadHealthcheck([]byte(s))
 		return edit.SetHealthcheck(raw), err
 	})
 	act("stop-signal", "", "set the `SIGNAL` that ends a container", one(edit.SetStopSignal))
+	m.addFeatures(f)
+	m.addHistory(f, act)
+	act("unset", "", "take out a `MEMBER` of the config: "+strings.Join(unsetNames(), ", "), unset)
+	f.Var(actFlag(func(s string) (err error) {
+		m.time, err = parseTime(s)
+		return err
+	}), "time", "make later times in config and layers be `TIME`; reads the layers")
+}
+
+// An acting adds a flag that makes an edit of each of its values.
+type acting func(name, short, help string, make func(s string) (edit.Edit, error))
+
+// addMaking adds what says who made an image, when, and for which platform.
+func (m *mutateFlags) addMaking(f *pflag.FlagSet, act acting, now func() (time.Time, error)) {
+	one := func(make func(s string) edit.Edit) func(s string) (edit.Edit, error) {
+		return func(s string) (edit.Edit, error) { return make(s), nil }
+	}
 	act("author", "", "set the author to `NAME`", one(edit.SetAuthor))
 	act("created", "", "set when the image was made: a `TIME` as 2026-01-31T12:00:00Z, seconds since 1970, or now", func(s string) (edit.Edit, error) {
 		t, err := now()
@@ -126,16 +144,9 @@ func (m *mutateFlags) add(f *pflag.FlagSet, now func() (time.Time, error)) {
 		return edit.SetPlatform(p), err
 	})
 	act("os-version", "", "set the `VERSION` of the operating system", one(edit.SetOSVersion))
-	m.addFeatures(f)
-	m.addHistory(f, act)
-	act("unset", "", "take out a `MEMBER` of the config: "+strings.Join(unsetNames(), ", "), unset)
-	f.Var(actFlag(func(s string) (err error) {
-		m.time, err = parseTime(s)
-		return err
-	}), "time", "make later times in config and layers be `TIME`; reads the layers")
 }
 
-func (m *mutateFlags) addHistory(f *pflag.FlagSet, act func(name, short, help string, make func(s string) (edit.Edit, error))) {
+func (m *mutateFlags) addHistory(f *pflag.FlagSet, act acting) {
 	f.StringArrayVar(&m.added, "history", nil, "add a line to the history whose created_by is `TEXT`; it gets the time of --created or SOURCE_DATE_EPOCH")
 	act("amend-history", "", "set the comment of the last line of the history to `TEXT`", func(s string) (edit.Edit, error) {
 		return edit.AmendHistory(edit.History{Comment: s}), nil

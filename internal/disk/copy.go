@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package disk has what stores and caches on disk share: files that are only files, and
-// copies that end with the context.
+// Package disk has what stores and caches on disk share: files that are only
+// files, files that are written whole, and copies that end with the context.
 package disk
 
 import (

@@ -4,12 +4,11 @@ package dray
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/dray-tools/dray/build"
 	"github.com/dray-tools/dray/edit"
 	"github.com/dray-tools/dray/input"
 	"github.com/dray-tools/dray/layer"
@@ -83,7 +82,7 @@ type AppendOptions struct {
 // bases that it looks the same on; large ones are sent to the first target while
 // they are packed.
 func (c *Client) Append(ctx context.Context, o AppendOptions) (*Edited, error) {
-	a := &appending{c: c, o: o, at: opening{map[string]oci.Store{}, map[string]oci.Source{}}, read: map[oci.Digest]oci.Descriptor{}, sent: map[oci.Digest]bool{}}
+	a := &appending{c: c, o: o, at: opening{map[string]oci.Store{}, map[string]oci.Source{}}}
 	if err := a.check(); err != nil {
 		return nil, err
 	}
@@ -118,8 +117,7 @@ func (c *Client) Append(ctx context.Context, o AppendOptions) (*Edited, error) {
 	o.sent = a.wasSent
 	e, err := c.edited(ctx, node, strings.Join(o.Bases, ", "), o.EditOptions)
 	if err == nil {
-		a.noteRead()
-		e.Notes = append(a.notes, e.Notes...)
+		e.Notes = slices.Concat(a.notes, a.engine.Notes(), e.Notes)
 	}
 	return e, err
 }
@@ -131,14 +129,10 @@ type appending struct {
 	at      opening
 	targets []ref.Ref
 
-	maker    *input.Maker
-	outlines *layer.Outlines
-
-	mu    sync.Mutex
-	first ref.Ref                       // the target that layers are sent to while they are packed
-	read  map[oci.Digest]oci.Descriptor // layers of bases that had to be read
-	sent  map[oci.Digest]bool           // to first
-	notes []string
+	maker  *input.Maker
+	engine *build.Engine
+	first  ref.Ref // the target that layers are sent to while they are packed
+	notes  []string
 }
 
 // check refuses what can be known to be wrong before anything is asked or made.
@@ -181,23 +175,3 @@ func (a *appending) check() error {
 }
 
 func (a *appending) note(text string) { a.notes = append(a.notes, text) }
-
-// noteRead says what was read of the bases.
-func (a *appending) noteRead() {
-	if len(a.read) == 0 {
-		return
-	}
-	var bytes int64
-	for _, d := range a.read {
-		bytes += d.Size
-	}
-	what := "1 layer"
-	if len(a.read) > 1 {
-		what = fmt.Sprintf("%d layers", len(a.read))
-	}
-	text := fmt.Sprintf("read %s of the base (%.1f MB) to find out where its links lead", what, max(0.1, float64(bytes)/1e6))
-	if a.c.env.CacheDir != "" {
-		text += "; that is remembered"
-	}
-	a.note(text)
-}

@@ -102,7 +102,7 @@ func (b *rebaseBase) candidates(p oci.Platform) (all []oci.Descriptor, exact boo
 			return 3 // which rebase refuses, or is forced to take
 		case have.OSVersion == version:
 			return 0
-		case build(have.OSVersion) == build(version):
+		case osBuild(have.OSVersion) == osBuild(version):
 			return 1
 		}
 		return 2
@@ -123,9 +123,9 @@ func (b *rebaseBase) candidates(p oci.Platform) (all []oci.Descriptor, exact boo
 	return all, len(all) == 1 || rank(all[0]) < rank(all[1]), nil
 }
 
-// build is the part of an os.version that tells which images a Windows host
+// osBuild is the part of an os.version that tells which images a Windows host
 // runs: 10.0.20348 of 10.0.20348.587.
-func build(version string) string {
+func osBuild(version string) string {
 	parts := strings.SplitN(version, ".", 4)
 	return strings.Join(parts[:min(3, len(parts))], ".")
 }

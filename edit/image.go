@@ -4,6 +4,7 @@ package edit
 
 import (
 	"encoding/json"
+	"slices"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -70,6 +71,17 @@ func (i *Image) start(was *image.Image) (err error) {
 		i.told = i.tell()
 	}
 	return err
+}
+
+// Clone is another image with the same content, which is changed on its own.
+func (i *Image) Clone() (*Image, error) {
+	c := *i
+	c.layers, c.notes = slices.Clone(i.layers), slices.Clone(i.notes)
+	var err error
+	if c.manifest, err = jsonedit.Parse(i.manifest.Bytes()); err == nil && i.config != nil {
+		c.config, err = jsonedit.Parse(i.config.Bytes())
+	}
+	return &c, err
 }
 
 // Was implements Node.

@@ -39,6 +39,10 @@ func Seal(n Node) (*Sealed, error) {
 	return s, nil
 }
 
+// Of is the manifest or index that a node has become, which is the sealed one or
+// below it.
+func (s *Sealed) Of(n Node) (*oci.Manifest, error) { return n.seal(s) }
+
 // originals notes where all is that images had before they were changed.
 func (s *Sealed) originals(n Node) {
 	switch n := n.(type) {

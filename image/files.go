@@ -51,9 +51,13 @@ const mostKept = 256 << 20
 func (x change) size() int64 { return int64(len(x.name) + len(x.link) + 160) }
 
 // Files opens the file system. Nothing is read yet.
-func (i *Image) Files(l layer.Limits) *Files {
+func (i *Image) Files(l layer.Limits) *Files { return FilesOf(i.Layers(), l) }
+
+// FilesOf opens the file system that layers make, the lowest first. Nothing is
+// read yet.
+func FilesOf(layers []oci.Blob, l layer.Limits) *Files {
 	f := &Files{limits: l, most: mostKept}
-	for _, b := range i.Layers() {
+	for _, b := range layers {
 		f.layers = append(f.layers, view{blob: b})
 	}
 	return f

@@ -3,7 +3,7 @@
 // Package input makes layers of what users have: tar files, directories,
 // streams; each once, remembered by content.
 //
-// [File], [Stream], [Dir], [Blob] and [Made] say what there is, [Maker.Layer]
+// [File], [Stream], [Dir], [Tar], [Blob] and [Made] say what there is, [Maker.Layer]
 // makes a layer of it that does not break what it is put on.
 package input
 

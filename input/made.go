@@ -3,10 +3,12 @@
 package input
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"sync"
 
+	"github.com/dray-tools/dray/layer"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -15,6 +17,23 @@ import (
 // write ends when its context does.
 func Made(name, key string, write func(ctx context.Context, w io.Writer) error) *Input {
 	return &Input{name: name, by: name, key: oci.FromBytes([]byte(key)), origin: func(Options) (origin, error) { return made(write), nil }}
+}
+
+// TarOptions say what becomes of a tar that is written by the program itself.
+type TarOptions struct {
+	By    string       // what it is made of, for the history of an image; "": its name
+	Owner *layer.Owner // of directories that have to be made; nil: root
+	// Into is the name that a single file gets in a directory that lies in its
+	// place; "": it replaces that.
+	Into string
+}
+
+// Tar is a tar that write makes: the same bytes each time it is called, by which
+// it is remembered. Its paths follow what it is put on, as those of File do. write
+// ends when its context does.
+func Tar(name string, o TarOptions, write func(ctx context.Context, w io.Writer) error) *Input {
+	return &Input{name: name, by: cmp.Or(o.By, name), dir: true, owner: o.Owner, into: o.Into,
+		origin: func(Options) (origin, error) { return made(write), nil }}
 }
 
 // made is an origin that is made when it is opened.

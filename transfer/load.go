@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dray-tools/dray/oci"
 )
@@ -92,9 +93,31 @@ func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
 		return r, nil
 	}
 	if l.o.Referrers {
-		err = l.referrers(ctx, r)
+		if err := l.referrers(ctx, r); err != nil {
+			return r, err
+		}
 	}
-	return r, err
+	if j.AlongKnown && r.skip == unchanged {
+		return r, nil
+	}
+	return r, l.along(ctx, r)
+}
+
+// along reads what the caller wants to go along with a root.
+func (l *loader) along(ctx context.Context, r *root) error {
+	var nodes atomic.Int64
+	for _, a := range r.job.Along {
+		c := companion{d: a.Descriptor, tag: a.Tag}
+		x, err := l.companion(ctx, r, &c, &nodes)
+		if err == nil && x == nil {
+			err = oci.Errorf(oci.ErrNotFound, "%s: %s", a.Descriptor.Digest, c.bad)
+		}
+		if err != nil {
+			return err
+		}
+		r.along = append(r.along, x)
+	}
+	return nil
 }
 
 // nameless finds out what it means at the destination to have no name.

@@ -34,7 +34,7 @@ var suffixes = []string{".sig", ".att", ".sbom"}
 // its tag.
 type companion struct {
 	d   oci.Descriptor
-	of  oci.Digest // what it refers to
+	of  oci.Digest // what it refers to; "": whatever it says
 	tag string
 	bad string // why it is left out, if so
 }
@@ -109,7 +109,7 @@ func (l *loader) companion(ctx context.Context, r *root, c *companion, nodes *at
 	if err != nil {
 		return nil, oci.Wrap("referrer", string(c.d.Digest), err)
 	}
-	if s := a.tree.Root().Subject; c.tag == "" && (s == nil || s.Digest != c.of) {
+	if s := a.tree.Root().Subject; c.of != "" && c.tag == "" && (s == nil || s.Digest != c.of) {
 		c.bad = "it refers to something else"
 		return nil, nil
 	}

@@ -29,12 +29,23 @@ type Job struct {
 	// Sent tells of content that the caller has just sent to To itself: its step is
 	// a Put that is done. nil: of none.
 	Sent func(oci.Digest) bool
+	// Along are manifests of From that go along and are there before the tag is:
+	// what refers to the image, by its subject or by a tag of its own.
+	Along []Companion
+	// AlongKnown says that all of Along is there if Tag means what is copied.
+	AlongKnown bool
 	// Single says that To holds images, no indexes: of an index goes the image
 	// of the one platform in it, or of the one that Options.Platforms chooses.
 	Single bool
 
 	// What the user calls source and destination, for the plan and errors.
 	FromRef, ToRef string
+}
+
+// A Companion is a manifest that goes along with an image.
+type Companion struct {
+	Descriptor oci.Descriptor
+	Tag        string // at the destination; "": none
 }
 
 // Options choose what is copied and how. The zero value copies each root whole.

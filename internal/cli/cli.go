@@ -166,6 +166,7 @@ SOURCE_DATE_EPOCH, NO_COLOR, VISUAL, EDITOR.`,
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	addGroup(cmd, "Move and change:", a.copyCommand(), a.pullCommand(), a.pushCommand(), a.exportCommand(), a.unpackCommand(), a.packCommand(), a.tagCommand(), a.deleteCommand())
 	addGroup(cmd, "Edit:", a.appendCommand(), a.mutateCommand(), a.editCommand(), a.rebaseCommand(), a.flattenCommand(), a.squashCommand(), a.indexCommand())
+	addGroup(cmd, "Build:", a.buildCommand())
 	addGroup(cmd, "Look:", a.inspectCommand(), a.digestCommand(), a.manifestCommand(), a.configCommand(), a.blobCommand(),
 		a.referrersCommand(), a.lsCommand(), a.catalogCommand(), a.filesCommand(), a.catCommand(), a.validateCommand(), a.diffCommand())
 	addGroup(cmd, "Registries:", a.loginCommand(), a.logoutCommand(), a.serveCommand())

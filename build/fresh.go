@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package dray
+package build
 
 import (
 	"slices"
@@ -83,7 +83,7 @@ func ofName(r rune) bool {
 // distribution, unless dray made it.
 func tells(by string, n, layers int) bool {
 	switch {
-	case strings.HasPrefix(by, "dray append "):
+	case strings.HasPrefix(by, "dray append "), strings.HasPrefix(by, "dray build "):
 		_, names, ok := cutLast(by, ": ")
 		return ok && !strings.Contains(names, layer.MoreTops)
 	case strings.HasPrefix(by, "dray "):

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/dray-tools/dray/edit"
+	"github.com/dray-tools/dray/image"
+	"github.com/dray-tools/dray/oci"
+)
+
+// A Base is an image that others are built on.
+type Base struct {
+	Name     string         // as the user wrote it
+	Ref      string         // in full, as Opened has it; "": none
+	Index    oci.Descriptor // in which the image was found, as it was read; zero: in none
+	Image    oci.Descriptor // zero of a base without one, as Scratch
+	Platform oci.Platform
+	Source   oci.Source // that has it; nil of a base without an image
+}
+
+// An opening is a base that is opened once for all who ask.
+type opening struct {
+	once sync.Once
+	Opened
+	list []*Base
+	err  error
+}
+
+// Bases are the images that a name means: those of an index in their order,
+// without attestations, or a single one; nil for Scratch and Static, which have
+// images for any platform. No layer is read.
+func (e *Engine) Bases(ctx context.Context, name string) ([]*Base, error) {
+	if name == Scratch || name == Static {
+		return nil, nil
+	}
+	e.mu.Lock()
+	b := e.bases[name]
+	if b == nil {
+		b = &opening{}
+		e.bases[name] = b
+	}
+	e.mu.Unlock()
+	b.once.Do(func() { b.err = oci.Wrap("base", name, b.open(ctx, e, name)) })
+	return b.list, b.err
+}
+
+func (b *opening) open(ctx context.Context, e *Engine, name string) (err error) {
+	if b.Opened, err = e.o.Open(ctx, name); err != nil {
+		return err
+	}
+	m := b.Manifest
+	if !m.IsIndex() {
+		i, err := image.Of(ctx, b.Source, m)
+		if err != nil {
+			return err
+		}
+		b.list = []*Base{{Name: name, Ref: b.Ref, Image: m.Descriptor, Platform: i.Platform, Source: b.Source}}
+		return nil
+	}
+	for _, d := range m.Manifests {
+		switch {
+		case oci.IsIndex(d.MediaType):
+			return oci.Errorf(oci.ErrUnsupported, "index holds another index (%s): platforms cannot be chosen from it", d.Digest)
+		case d.Platform == nil || d.Platform.OS == "unknown" || d.Annotations[oci.AnnotationAbout] != "":
+			continue
+		}
+		b.list = append(b.list, &Base{Name: name, Ref: b.Ref, Index: m.Descriptor, Image: d, Platform: *d.Platform, Source: b.Source})
+	}
+	if len(b.list) == 0 {
+		return oci.Errorf(oci.ErrInvalid, "an index without images for platforms")
+	}
+	return nil
+}
+
+// Base is the image of a name for a platform. Where there are several, one with
+// the os.version of the platform is taken, else the first. ErrNotFound if there
+// is none; a name that means a single image has to be for the platform.
+func (e *Engine) Base(ctx context.Context, name string, p oci.Platform) (*Base, error) {
+	list, err := e.Bases(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if list == nil {
+		return &Base{Name: name, Platform: p}, nil
+	}
+	loose := p
+	loose.OSVersion = ""
+	for _, want := range []oci.Platform{p, loose} {
+		for _, b := range list {
+			if oci.MatchPlatform(want, b.Platform) {
+				return b, nil
+			}
+		}
+	}
+	return nil, oci.Wrap("base", name, oci.Errorf(oci.ErrNotFound, "no image for %s; there is %s", oci.FormatPlatform(p), platformsOf(list)))
+}
+
+func platformsOf(list []*Base) string {
+	var names []string
+	for _, b := range list {
+		names = append(names, oci.FormatPlatform(b.Platform))
+	}
+	return strings.Join(names, ", ")
+}
+
+// Stack begins a stack with a base, for a platform that is its own or, of Scratch
+// and Static, any. It reads manifest and config.
+func (e *Engine) Stack(ctx context.Context, b *Base) (*Stack, error) {
+	if b.Source == nil {
+		i, err := edit.New(b.Platform, e.o.Docker)
+		if err != nil {
+			return nil, err
+		}
+		s := e.NewStack(i, b)
+		if b.Name == Static {
+			if e.o.Static == nil {
+				return nil, oci.Errorf(oci.ErrUnsupported, "there is no base %s here", Static)
+			}
+			err = e.o.Static(ctx, s)
+		}
+		return s, err
+	}
+	n, err := edit.Load(ctx, b.Source, b.Image, edit.Options{})
+	if err != nil {
+		return nil, oci.Wrap("base", b.Name, err)
+	}
+	i, ok := n.(*edit.Image)
+	if !ok || i.IsArtifact() {
+		return nil, oci.Wrap("base", b.Name, oci.Errorf(oci.ErrInvalid, "%s is no image", b.Image.Digest))
+	}
+	return e.NewStack(i, b), nil
+}
+
+// platform is what an index will say of an image: what that of the base said,
+// made complete by the config.
+func (b *Base) platform(i *edit.Image) oci.Platform {
+	p := i.Platform()
+	p.OS, p.Architecture, p.Variant = cmp.Or(b.Platform.OS, p.OS), cmp.Or(b.Platform.Architecture, p.Architecture), cmp.Or(b.Platform.Variant, p.Variant)
+	return p
+}

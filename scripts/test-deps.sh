@@ -2,7 +2,7 @@
 # Installs the real software that tests talk to: Debian's packages, and other
 # tools of the field at pinned versions from the Go module proxy.
 set -euo pipefail
-packages="skopeo docker.io"
+packages="skopeo docker.io buildah"
 missing=""
 for p in $packages; do dpkg -s "$p" >/dev/null 2>&1 || missing="$missing $p"; done
 if [ -n "$missing" ]; then
@@ -20,3 +20,4 @@ install() { # install NAME MODULE@VERSION
 install registry github.com/distribution/distribution/v3/cmd/registry@v3.1.2
 install crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
 install regctl github.com/regclient/regclient/cmd/regctl@v0.11.7
+install ko github.com/google/ko@v0.19.1

@@ -3,7 +3,10 @@
 package dray
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/dray-tools/dray/build"
@@ -17,12 +20,17 @@ import (
 
 // A BuildJob is an application to be built.
 type BuildJob struct {
+	Name    string // what results and errors call it; "": what the builder says
 	Builder build.Builder
 	Want    build.Want
 	build.RunOptions
 	// Targets are where the image goes; none: it is made and written nowhere.
 	Targets []string
+	// Attestors make what is attached to its images, beside those of BuildOptions.
+	Attestors []build.Attestor
 }
+
+func (j *BuildJob) name() string { return cmp.Or(j.Name, j.Builder.Name()) }
 
 // BuildOptions are what all builds of a run have in common.
 type BuildOptions struct {
@@ -40,6 +48,8 @@ type BuildOptions struct {
 	Attestors []build.Attestor
 	// AttachAgain asks for what is attached also where it is remembered to be there.
 	AttachAgain bool
+	// NoCache uses nothing that is in Env.CacheDir, and keeps nothing there.
+	NoCache bool
 	// NoUpload keeps layers from being sent while they are packed: for dry runs.
 	NoUpload bool
 	// Packs, if given, is called when a layer begins to be made, with 0, and with the
@@ -53,9 +63,10 @@ type Built struct {
 	*transfer.Plan
 	Builds []BuiltImage // in the order of the jobs
 	Notes  []string     // what was decided or left out
+	// Bare are targets that cannot hold what there is to attach.
+	Bare []string
 
-	c        *Client
-	attached []string // to be remembered after Run
+	attached []string // files that remember it, to be written after Run
 }
 
 // A BuiltImage is an image, or an index of several.
@@ -65,23 +76,33 @@ type BuiltImage struct {
 	Root      oci.Descriptor   `json:"root"`
 	Images    []oci.Descriptor `json:"images"` // with their platforms
 	Base      string           `json:"base,omitempty"`
+	Bases     []BuiltBase      `json:"bases,omitempty"`     // of the images, in their order
+	Attached  []oci.Descriptor `json:"documents,omitempty"` // manifests of Documents, in their order
 	Documents []build.Document `json:"-"`
+}
+
+// A BuiltBase is what an image was built on.
+type BuiltBase struct {
+	Name   string     `json:"name"`
+	Digest oci.Digest `json:"digest,omitempty"` // of the image; "" of none
+	Index  oci.Digest `json:"index,omitempty"`  // that the image was found in
 }
 
 // Build builds applications: what they need of bases is referred to, layers are
 // made once for all of them, and large ones are sent while they are packed.
 func (c *Client) Build(ctx context.Context, jobs []BuildJob, o BuildOptions) (*Built, error) {
 	b := &building{c: c, o: o, at: opening{map[string]oci.Store{}, map[string]oci.Source{}}}
+	jobs = slices.Clone(jobs)
 	if err := b.start(jobs); err != nil {
 		return nil, err
 	}
-	out := &Built{c: c, Builds: make([]BuiltImage, len(jobs))}
+	out := &Built{Builds: make([]BuiltImage, len(jobs))}
 	moves := make([][]transfer.Job, len(jobs))
 	sealed := make([]*edit.Sealed, len(jobs))
 	err := oci.Parallel(ctx, len(jobs), func(ctx context.Context, n int) (err error) {
 		out.Builds[n], sealed[n], moves[n], err = b.build(ctx, jobs[n])
 		if len(jobs) > 1 {
-			err = oci.Wrap("", jobs[n].Builder.Name(), err)
+			err = oci.Wrap("", jobs[n].name(), err)
 		}
 		return err
 	})
@@ -94,7 +115,7 @@ func (c *Client) Build(ctx context.Context, jobs []BuildJob, o BuildOptions) (*B
 		out.Notes = append(out.Notes, sealed[n].Notes...)
 	}
 	out.Notes = append(b.engine.Notes(), out.Notes...)
-	out.attached = b.attached
+	out.attached, out.Bare = b.attached, b.bare
 	to := o.Options
 	to.Platforms = nil
 	out.Plan, err = transfer.Make(ctx, all, to)
@@ -105,8 +126,8 @@ func (c *Client) Build(ctx context.Context, jobs []BuildJob, o BuildOptions) (*B
 func (b *Built) Run(ctx context.Context) error {
 	err := b.Plan.Run(ctx)
 	if err == nil {
-		for _, key := range b.attached {
-			b.c.rememberAttached(key)
+		for _, path := range b.attached {
+			rememberAttached(path)
 		}
 	}
 	return err
@@ -114,12 +135,23 @@ func (b *Built) Run(ctx context.Context) error {
 
 // A building is one run of Build.
 type building struct {
-	c        *Client
-	o        BuildOptions
+	c      *Client
+	o      BuildOptions
+	engine *build.Engine
+	first  ref.Ref // that large layers are sent to while they are packed
+
+	mu       sync.Mutex
 	at       opening
-	engine   *build.Engine
-	first    ref.Ref // that large layers are sent to while they are packed
 	attached []string
+	bare     []string
+}
+
+// cacheDir is where what need not be done again is kept; "": nowhere.
+func (b *building) cacheDir() string {
+	if b.o.NoCache {
+		return ""
+	}
+	return b.c.env.CacheDir
 }
 
 // start makes the engine, and refuses what can be known to be wrong.
@@ -127,15 +159,22 @@ func (b *building) start(jobs []BuildJob) error {
 	if len(jobs) == 0 {
 		return oci.Errorf(oci.ErrInvalid, "nothing to build")
 	}
-	for _, j := range jobs {
+	o := b.o
+	if !slices.Contains([]string{"", "oci", "docker"}, o.MediaTypes) {
+		return oci.Errorf(oci.ErrInvalid, "media types %s: want oci or docker", oci.Quote(o.MediaTypes))
+	}
+	for n, j := range jobs {
+		jobs[n].Targets = nil
 		for _, name := range j.Targets {
 			if _, err := ref.ParseAny(name); err != nil {
 				return err
 			}
+			if !slices.Contains(jobs[n].Targets, name) {
+				jobs[n].Targets = append(jobs[n].Targets, name)
+			}
 		}
 	}
-	o := b.o
-	io := input.Options{Clamp: o.Time, CacheDir: b.c.env.CacheDir, TempDir: b.c.env.TempDir}
+	io := input.Options{Clamp: o.Time, CacheDir: b.cacheDir(), TempDir: b.c.env.TempDir}
 	if o.Packing != nil {
 		io.Packing, io.Repack = *o.Packing, true
 	}
@@ -149,8 +188,8 @@ func (b *building) start(jobs []BuildJob) error {
 		return err
 	}
 	b.engine = build.NewEngine(build.Options{
-		Open: b.open, Maker: maker, Outlines: b.c.outlines(), To: to, Static: o.Static, Deep: o.Deep, Docker: o.MediaTypes == "docker",
-		Created: o.Created, Time: o.Time, CacheDir: b.c.env.CacheDir, TempDir: b.c.env.TempDir, HTTP: b.c.plainHTTP(),
+		Open: b.open, Maker: maker, Outlines: b.outlines(), To: to, Static: o.Static, Deep: o.Deep, Docker: o.MediaTypes == "docker",
+		Created: o.Created, Time: o.Time, CacheDir: b.cacheDir(), TempDir: b.c.env.TempDir, HTTP: b.c.plainHTTP(),
 	})
 	return nil
 }
@@ -172,10 +211,9 @@ func (b *building) early(jobs []BuildJob) (oci.Sink, error) {
 
 // build makes one image and says how it gets to its targets.
 func (b *building) build(ctx context.Context, j BuildJob) (out BuiltImage, sealed *edit.Sealed, moves []transfer.Job, err error) {
-	r, err := build.Run(ctx, b.engine, j.Builder, j.Want, j.RunOptions)
-	if err == nil {
-		err = toFamily(r.Node, b.o.MediaTypes)
-	}
+	o := j.RunOptions
+	o.MediaTypes = b.o.MediaTypes
+	r, err := build.Run(ctx, b.engine, j.Builder, j.Want, o)
 	if err == nil {
 		sealed, err = edit.Seal(r.Node)
 	}
@@ -191,12 +229,15 @@ func (b *building) build(ctx context.Context, j BuildJob) (out BuiltImage, seale
 		d := i.Descriptor
 		d.Platform = &i.Platform
 		out.Images = append(out.Images, d)
+		if i.Base != nil {
+			out.Bases = append(out.Bases, BuiltBase{i.Base.Name, i.Base.Image.Digest, i.Base.Index.Digest})
+		}
 	}
-	if base := r.Targets[0].Base; base != nil {
-		out.Base = base.Name
+	if len(out.Bases) > 0 {
+		out.Base = out.Bases[0].Name
 	}
 	src := &attaching{Sealed: sealed, made: map[oci.Digest]oci.Blob{}}
-	for _, a := range b.o.Attestors {
+	for _, a := range slices.Concat(b.o.Attestors, j.Attestors) {
 		docs, err := a.Attest(ctx, subject)
 		if err == nil {
 			err = src.add(docs)
@@ -206,6 +247,7 @@ func (b *building) build(ctx context.Context, j BuildJob) (out BuiltImage, seale
 		}
 		out.Documents = append(out.Documents, docs...)
 	}
+	out.Attached = src.descriptors()
 	moves, err = b.moves(src, sealed, j, r)
 	return out, sealed, moves, err
 }
@@ -214,7 +256,7 @@ func (b *building) build(ctx context.Context, j BuildJob) (out BuiltImage, seale
 func (b *building) moves(src *attaching, sealed *edit.Sealed, j BuildJob, r *build.Result) ([]transfer.Job, error) {
 	var all []transfer.Job
 	for _, name := range j.Targets {
-		t, err := b.c.target(b.at, sealed, name, "", false, b.o.EditOptions)
+		t, err := b.target(sealed, name)
 		if err != nil {
 			return nil, err
 		}
@@ -223,11 +265,12 @@ func (b *building) moves(src *attaching, sealed *edit.Sealed, j BuildJob, r *bui
 		}
 		to, _ := ref.ParseAny(name)
 		t.Sent = func(d oci.Digest) bool { return samePlace(to, b.first) && b.engine.Sent(d) }
-		t.From, t.FromRef = src, j.Builder.Name()
-		if len(src.along) > 0 && !t.Single {
+		t.From, t.FromRef = src, j.name()
+		if len(src.along) > 0 && t.Single {
+			b.noteBare(t.ToRef)
+		} else if len(src.along) > 0 {
 			key := src.key(to)
-			t.Along, t.AlongKnown = src.along, !b.o.AttachAgain && b.c.isAttached(key)
-			b.noteAttached(key)
+			t.Along, t.AlongKnown = src.along, b.isAttached(key)
 		}
 		all = append(all, t)
 	}

@@ -47,9 +47,19 @@ func (a *attaching) add(docs []build.Document) error {
 		for _, b := range []oci.Blob{data, empty, root} {
 			a.made[b.Descriptor().Digest] = b
 		}
-		a.along = append(a.along, transfer.Companion{Descriptor: root.Descriptor(), Tag: d.Tag})
+		c := transfer.Companion{Descriptor: root.Descriptor(), Tag: d.Tag}
+		c.Descriptor.ArtifactType, c.Descriptor.Annotations = d.ArtifactType, d.Annotations
+		a.along = append(a.along, c)
 	}
 	return nil
+}
+
+// descriptors are those of the artifacts, as lists of referrers have them.
+func (a *attaching) descriptors() (all []oci.Descriptor) {
+	for _, c := range a.along {
+		all = append(all, c.Descriptor)
+	}
+	return all
 }
 
 // Resolve implements oci.Source.
@@ -85,24 +95,27 @@ func (a *attaching) key(to ref.Ref) string {
 	return oci.FromBytes([]byte(strings.Join(words, "\n"))).Encoded()
 }
 
-// isAttached reports whether a run before this one has attached the same. An
-// image that has been there since, under the same digest, still has it.
-func (c *Client) isAttached(key string) bool {
-	if c.env.CacheDir == "" {
+// isAttached reports whether a run before this one has attached the same, and
+// notes that this one will have. An image that has been there since, under the
+// same digest, still has it.
+func (b *building) isAttached(key string) bool {
+	if b.cacheDir() == "" {
 		return false
 	}
-	_, err := os.Stat(filepath.Join(c.env.CacheDir, "attached", key))
-	return err == nil
+	path := filepath.Join(b.cacheDir(), "attached", key)
+	_, err := os.Stat(path)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.attached = append(b.attached, path)
+	return err == nil && !b.o.AttachAgain
 }
 
-func (c *Client) rememberAttached(key string) {
-	if c.env.CacheDir != "" {
-		_ = disk.Keep(filepath.Join(c.env.CacheDir, "attached", key), func(io.Writer) error { return nil }) // else it is asked again
-	}
+func rememberAttached(path string) {
+	_ = disk.Keep(path, func(io.Writer) error { return nil }) // else it is asked again
 }
 
-func (b *building) noteAttached(key string) {
-	b.c.mu.Lock()
-	defer b.c.mu.Unlock()
-	b.attached = append(b.attached, key)
+func (b *building) noteBare(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bare = append(b.bare, name)
 }

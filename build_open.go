@@ -4,15 +4,15 @@ package dray
 
 import (
 	"context"
-	"net/http"
 	"path/filepath"
-	"time"
 
 	"github.com/dray-tools/dray/build"
 	"github.com/dray-tools/dray/edit"
+	"github.com/dray-tools/dray/layer"
 	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/ref"
 	"github.com/dray-tools/dray/store/wrap"
+	"github.com/dray-tools/dray/transfer"
 )
 
 // open finds a base. What was read of it before is not read again; a tag is
@@ -22,29 +22,42 @@ func (b *building) open(ctx context.Context, name string) (build.Opened, error) 
 	if err != nil {
 		return build.Opened{}, err
 	}
+	b.mu.Lock()
 	st, err := b.c.opened(b.at, "from ", r, b.o.From, false)
+	b.mu.Unlock()
 	if err != nil {
 		return build.Opened{}, err
 	}
 	var src oci.Source = st
-	if b.c.env.CacheDir != "" {
-		src = wrap.Cache(st, filepath.Join(b.c.env.CacheDir, "manifests"))
+	if b.cacheDir() != "" {
+		src = wrap.Cache(st, filepath.Join(b.cacheDir(), "manifests"))
 	}
 	out := build.Opened{Source: src}
 	if out.Manifest, err = oci.Get(ctx, src, r.Target()); err != nil {
 		return out, err
 	}
-	if r.Scheme == ref.Registry && r.Name != "" {
-		out.Ref = r.WithTag(r.Name).String()
+	if r.Scheme == ref.Registry {
+		out.Repository = r.Repo().String()
+		if r.Name != "" {
+			out.Ref = r.WithTag(r.Name).String()
+		}
 	}
 	return out, nil
 }
 
-// plainHTTP is for what is not in registries: it has the user's proxy and no
-// credentials.
-func (c *Client) plainHTTP() *http.Client {
-	t := &http.Transport{Proxy: c.env.Proxy, ResponseHeaderTimeout: time.Minute, ForceAttemptHTTP2: true}
-	return &http.Client{Transport: t}
+// target is the job that writes an image to a place.
+func (b *building) target(sealed *edit.Sealed, name string) (transfer.Job, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.c.target(b.at, sealed, name, "", false, b.o.EditOptions)
+}
+
+// outlines is what is known of the files of layers.
+func (b *building) outlines() *layer.Outlines {
+	if b.cacheDir() == "" {
+		return &layer.Outlines{}
+	}
+	return b.c.outlines()
 }
 
 // samePlace reports whether two references are of one repository.
@@ -60,7 +73,7 @@ func (b *building) subject(ctx context.Context, j BuildJob, r *build.Result, sea
 			return s, err
 		}
 	}
-	name := j.Builder.Name()
+	name := j.name()
 	for n, st := range r.Stacks {
 		m, err := sealed.Of(st.Image)
 		if err != nil {
@@ -77,6 +90,6 @@ func (b *building) subject(ctx context.Context, j BuildJob, r *build.Result, sea
 		one.Images = s.Images
 		return one, nil
 	}
-	s.Name, s.Descriptor, s.About = name, sealed.Root, about
+	s.Name, s.Descriptor, s.About, s.Base = name, sealed.Root, about, r.Base()
 	return s, nil
 }

@@ -5,6 +5,8 @@ package build
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"sync"
 
@@ -15,12 +17,13 @@ import (
 
 // A Base is an image that others are built on.
 type Base struct {
-	Name     string         // as the user wrote it
-	Ref      string         // in full, as Opened has it; "": none
-	Index    oci.Descriptor // in which the image was found, as it was read; zero: in none
-	Image    oci.Descriptor // zero of a base without one, as Scratch
-	Platform oci.Platform
-	Source   oci.Source // that has it; nil of a base without an image
+	Name       string         // as the user wrote it
+	Ref        string         // in full, as Opened has it; "": none
+	Repository string         // host/name of that of a registry; "": in none
+	Index      oci.Descriptor // in which the image was found, as it was read; zero: in none
+	Image      oci.Descriptor // zero of a base without one, as Scratch
+	Platform   oci.Platform
+	Source     oci.Source // that has it; nil of a base without an image
 }
 
 // An opening is a base that is opened once for all who ask.
@@ -59,17 +62,36 @@ func (b *opening) open(ctx context.Context, e *Engine, name string) (err error) 
 		if err != nil {
 			return err
 		}
-		b.list = []*Base{{Name: name, Ref: b.Ref, Image: m.Descriptor, Platform: i.Platform, Source: b.Source}}
+		b.list = []*Base{{Name: name, Ref: b.Ref, Repository: b.Repository, Image: m.Descriptor, Platform: i.Platform, Source: b.Source}}
 		return nil
 	}
+	return b.fromIndex(ctx, name)
+}
+
+func (b *opening) fromIndex(ctx context.Context, name string) error {
+	m, seen := b.Manifest, map[string]bool{}
 	for _, d := range m.Manifests {
 		switch {
 		case oci.IsIndex(d.MediaType):
 			return oci.Errorf(oci.ErrUnsupported, "index holds another index (%s): platforms cannot be chosen from it", d.Digest)
-		case d.Platform == nil || d.Platform.OS == "unknown" || d.Annotations[oci.AnnotationAbout] != "":
+		case d.Annotations[oci.AnnotationAbout] != "":
+			continue
+		case d.Platform == nil && d.ArtifactType == "": // its config says it
+			if i, err := image.Read(ctx, b.Source, d); err == nil && i.Platform.OS != "" {
+				d.Platform = &i.Platform
+			} else if err != nil && !errors.Is(err, oci.ErrInvalid) && !errors.Is(err, oci.ErrUnsupported) {
+				return err
+			}
+		}
+		if d.Platform == nil || d.Platform.OS == "unknown" {
 			continue
 		}
-		b.list = append(b.list, &Base{Name: name, Ref: b.Ref, Index: m.Descriptor, Image: d, Platform: *d.Platform, Source: b.Source})
+		key := string(d.Digest) + " " + slot(*d.Platform)
+		if seen[key] { // an index can list an image twice, which says nothing more
+			continue
+		}
+		seen[key] = true
+		b.list = append(b.list, &Base{Name: name, Ref: b.Ref, Repository: b.Repository, Index: m.Descriptor, Image: d, Platform: *d.Platform, Source: b.Source})
 	}
 	if len(b.list) == 0 {
 		return oci.Errorf(oci.ErrInvalid, "an index without images for platforms")
@@ -137,9 +159,22 @@ func (e *Engine) Stack(ctx context.Context, b *Base) (*Stack, error) {
 }
 
 // platform is what an index will say of an image: what that of the base said,
-// made complete by the config.
-func (b *Base) platform(i *edit.Image) oci.Platform {
-	p := i.Platform()
+// made complete by the config, unless the config says something else than it did.
+func (s *Stack) platform(b *Base) oci.Platform {
+	p := s.Platform()
+	if slot(p) != slot(s.was) {
+		return p
+	}
 	p.OS, p.Architecture, p.Variant = cmp.Or(b.Platform.OS, p.OS), cmp.Or(b.Platform.Architecture, p.Architecture), cmp.Or(b.Platform.Variant, p.Variant)
+	p.OSVersion = cmp.Or(b.Platform.OSVersion, p.OSVersion)
+	if len(b.Platform.OSFeatures) > 0 {
+		p.OSFeatures = b.Platform.OSFeatures
+	}
 	return p
+}
+
+// slot names what an index can have one image for.
+func slot(p oci.Platform) string {
+	p = oci.NormalizePlatform(p)
+	return oci.FormatPlatform(p) + fmt.Sprint(p.OSFeatures)
 }

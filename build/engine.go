@@ -48,6 +48,8 @@ type Opened struct {
 	// Ref is the name in full, for annotations; "" of what is in no registry, or has
 	// no tag.
 	Ref string
+	// Repository is where it is, host/name; "" of what is in no registry.
+	Repository string
 }
 
 // An Engine has what builders need, for one run. It is safe for concurrent use.
@@ -149,6 +151,7 @@ func (e *Engine) noteMade(l *input.Layer, docker bool) {
 type Default struct {
 	// Platforms; none: all that the bases have.
 	Platforms []oci.Platform
+	Linux     bool   // with no Platforms: only those of Linux, if there are any
 	From      string // the base, if the user gives none
 }
 
@@ -177,6 +180,10 @@ func (e *Engine) Targets(ctx context.Context, want Want, d Default) ([]Target, e
 			return e.fromNothing(name, platforms)
 		}
 		all = append(all, list...)
+	}
+	other := func(b *Base) bool { return b.Platform.OS != "linux" }
+	if d.Linux && len(platforms) == 0 && !want.All && slices.ContainsFunc(all, func(b *Base) bool { return !other(b) }) {
+		all = slices.DeleteFunc(all, other)
 	}
 	return choose(all, platforms, len(d.Platforms) > 0 && len(want.Platforms) == 0)
 }
@@ -224,8 +231,7 @@ func choose(all []*Base, platforms []oci.Platform, byDefault bool) (out []Target
 func once(list []Target) error {
 	seen := map[string]string{}
 	for _, t := range list {
-		p := oci.NormalizePlatform(t.Platform)
-		key := oci.FormatPlatform(p) + fmt.Sprint(p.OSFeatures)
+		p, key := oci.NormalizePlatform(t.Platform), slot(t.Platform)
 		if old, ok := seen[key]; ok {
 			return oci.Errorf(oci.ErrInvalid, "two images would be for %s: of %s and of %s", oci.FormatPlatform(p), old, t.Base.Name)
 		}

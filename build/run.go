@@ -4,6 +4,8 @@ package build
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/dray-tools/dray/edit"
@@ -14,6 +16,11 @@ import (
 type RunOptions struct {
 	Changes []edit.Edit      // of each image, after the builder
 	Index   []edit.IndexEdit // of the index: ErrInvalid if the result is none
+	// Annotations are those of each image, and of the index if there is one.
+	Annotations map[string]string
+	// MediaTypes is "oci" or "docker": images get media types of that family before
+	// they are changed; "": they keep those of their bases.
+	MediaTypes string
 	// NoBaseAnnotations leaves out the annotations that say what the base is.
 	NoBaseAnnotations bool
 }
@@ -59,8 +66,18 @@ func (s *Stack) finish(t Target, o RunOptions) error {
 			return err
 		}
 	}
+	if o.MediaTypes != "" {
+		if err := edit.ToFamily(s.Image, o.MediaTypes == "docker"); err != nil {
+			return err
+		}
+	}
 	if err := s.Apply(o.Changes...); err != nil {
 		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(o.Annotations)) {
+		if err := s.Apply(edit.SetAnnotation(key, o.Annotations[key])); err != nil {
+			return err
+		}
 	}
 	if t.Base == nil || o.NoBaseAnnotations || t.Base.Image.Digest == "" {
 		return nil
@@ -86,14 +103,19 @@ func (r *Result) join(o RunOptions) error {
 		return err
 	}
 	for n, s := range r.Stacks {
-		p := r.Targets[n].Base.platform(s.Image)
+		p := s.platform(r.Targets[n].Base)
 		if err := x.Add(s.Image, oci.Descriptor{Platform: &p}); err != nil {
 			return err
 		}
 	}
 	r.Node = x
-	if b := r.base(); b != nil && !o.NoBaseAnnotations {
+	if b := r.Base(); b != nil && !o.NoBaseAnnotations {
 		if err := edit.SetBase(x, b.Ref, b.Index.Digest); err != nil {
+			return err
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(o.Annotations)) {
+		if err := x.Annotate(key, o.Annotations[key]); err != nil {
 			return err
 		}
 	}
@@ -105,8 +127,8 @@ func (r *Result) join(o RunOptions) error {
 	return nil
 }
 
-// base is one of the bases if all come from the same index; else nil.
-func (r *Result) base() *Base {
+// Base is one of the bases if all come from the same index; else nil.
+func (r *Result) Base() *Base {
 	first := r.Targets[0].Base
 	for _, t := range r.Targets {
 		if t.Base == nil || t.Base.Index.Digest == "" || t.Base.Index.Digest != first.Index.Digest {

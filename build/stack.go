@@ -26,6 +26,7 @@ type Stack struct {
 	Materials  []Material
 
 	e     *Engine
+	was   oci.Platform // of the image that it began with
 	taken func(top string) bool
 	below []oci.Blob // layers of the base
 	made  []oci.Blob // layers that were put on it
@@ -34,7 +35,7 @@ type Stack struct {
 
 // NewStack begins with an image as it is now.
 func (e *Engine) NewStack(i *edit.Image, b *Base) *Stack {
-	return &Stack{Image: i, Base: b, e: e, taken: taken(i), below: blobs(i)}
+	return &Stack{Image: i, Base: b, e: e, was: i.Platform(), taken: taken(i), below: blobs(i)}
 }
 
 // blobs are the layers of an image as they are now.
@@ -127,6 +128,12 @@ func (s *Stack) Tree(ctx context.Context) (*layer.Tree, error) {
 	t, err := b.Tree(ctx)
 	s.e.noteRead(b.Read(), s.below)
 	return t, err
+}
+
+// Outlines are those of the layers that were put on the base, the lowest first,
+// with the digests of their files.
+func (s *Stack) Outlines(ctx context.Context) ([]*layer.Outline, error) {
+	return layer.NewBase(s.made, layer.BaseOptions{Deep: true, Outlines: s.e.o.Outlines, Limits: s.e.o.Limits}).Outlines(ctx)
 }
 
 // Blobs are all layers, the lowest first, as the nodes of Tree number them.

@@ -60,6 +60,11 @@ type Input struct {
 	layer  oci.Blob     // the layer that it is, nil if none
 	key    oci.Digest   // what is made is known by it; "": by its content
 
+	isLayer bool // what is written is one, taken as it is
+	follow  bool // as in layer.RewriteOptions, like those below
+	over    string
+	meek    bool
+
 	sockets atomic.Int64 // that were left out of a directory
 }
 

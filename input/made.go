@@ -16,7 +16,7 @@ import (
 // called, for the same key, by which it is remembered. It is taken as a layer is.
 // write ends when its context does.
 func Made(name, key string, write func(ctx context.Context, w io.Writer) error) *Input {
-	return &Input{name: name, by: name, key: oci.FromBytes([]byte(key)), origin: func(Options) (origin, error) { return made(write), nil }}
+	return &Input{name: name, by: name, key: oci.FromBytes([]byte(key)), isLayer: true, origin: func(Options) (origin, error) { return made(write), nil }}
 }
 
 // TarOptions say what becomes of a tar that is written by the program itself.
@@ -26,14 +26,25 @@ type TarOptions struct {
 	// Into is the name that a single file gets in a directory that lies in its
 	// place; "": it replaces that.
 	Into string
+	// Follow, Over and Meek are those of layer.RewriteOptions.
+	Follow bool
+	Over   string
+	Meek   bool
+	// Key names all that the tar depends on: equal keys, equal bytes. With it what is
+	// remembered is found without the tar being written. "": it is known by its bytes.
+	Key string
 }
 
 // Tar is a tar that write makes: the same bytes each time it is called, by which
 // it is remembered. Its paths follow what it is put on, as those of File do. write
 // ends when its context does.
 func Tar(name string, o TarOptions, write func(ctx context.Context, w io.Writer) error) *Input {
-	return &Input{name: name, by: cmp.Or(o.By, name), dir: true, owner: o.Owner, into: o.Into,
+	in := &Input{name: name, by: cmp.Or(o.By, name), dir: true, owner: o.Owner, into: o.Into, follow: o.Follow, over: o.Over, meek: o.Meek,
 		origin: func(Options) (origin, error) { return made(write), nil }}
+	if o.Key != "" {
+		in.key = oci.FromBytes([]byte(o.Key))
+	}
+	return in
 }
 
 // made is an origin that is made when it is opened.

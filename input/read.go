@@ -98,7 +98,7 @@ func (r *reading) finish(err error, plain io.Reader, o layer.RewriteOptions) err
 // rewriting says what a layer needs that will lie there.
 func (w *work) rewriting(onto Onto) layer.RewriteOptions {
 	return layer.RewriteOptions{Ground: onto.Ground, Windows: onto.Windows && w.in.layer == nil, Clamp: w.m.o.Clamp, Exact: w.exact(), Limits: w.m.o.Limits,
-		Owner: w.in.owner, Into: w.in.into}
+		Owner: w.in.owner, Into: w.in.into, Follow: w.in.follow, Over: w.in.over, Meek: w.in.meek}
 }
 
 // A meter hashes and counts, and ends with the context.

@@ -79,7 +79,7 @@ func (w *work) layer(ctx context.Context, onto Onto, to oci.Sink) (*Layer, error
 }
 
 // exact reports whether the input is a layer already.
-func (w *work) exact() bool { return w.in.layer != nil || w.in.key != "" || w.m.o.Exact && !w.in.dir }
+func (w *work) exact() bool { return w.in.layer != nil || w.in.isLayer || w.m.o.Exact && !w.in.dir }
 
 // how says all that the layer depends on, beside the input and the answers of
 // what it will lie on.
@@ -95,6 +95,9 @@ func (w *work) how(onto Onto) string {
 	}
 	if w.in.into != "" {
 		how += fmt.Sprintf(" into=%q", w.in.into)
+	}
+	if w.in.follow || w.in.over != "" || w.in.meek {
+		how += fmt.Sprintf(" follow=%t over=%q meek=%t", w.in.follow, w.in.over, w.in.meek)
 	}
 	return how
 }

@@ -29,6 +29,15 @@ type RewriteOptions struct {
 	// Into is the name that a file gets in a directory that the Ground has in its
 	// place; "": it replaces that.
 	Into string
+	// Follow puts a file where a link of the Ground in its place leads; without it
+	// the file replaces the link.
+	Follow bool
+	// Over is the directory, as Entry.Name has it, below which directories of the tar
+	// give their mode and owner to those of the Ground; "": nowhere.
+	Over string
+	// Meek says that no file takes the place of a directory of the Ground: that is
+	// ErrInvalid.
+	Meek bool
 	// Exact says that the tar is a layer: whiteouts are allowed, and nothing of the
 	// above is done but to clamp times and to check the form that Windows asks for.
 	// Names that are there twice stay so, though Docker refuses them.

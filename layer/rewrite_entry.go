@@ -103,6 +103,9 @@ func (r *rewriter) leave(dir string) error {
 	if err := r.names.inside(path.Dir(dir)); err != nil || dir == "." || r.names.isParent(dir) {
 		return err
 	}
+	if r.o.Over != "" { // nobody expects that of it
+		return nil
+	}
 	r.left = append(r.left, dir)
 	return r.names.spend(len(dir) + 32)
 }
@@ -131,7 +134,7 @@ func (r *rewriter) move(ctx context.Context, e *Entry, name string) (string, err
 		if err != nil {
 			return "", err
 		}
-		if at.Path == "." || at.There == Present && !r.where.wrote(at.Path) {
+		if at.Path == "." || at.There == Present && !r.where.wrote(at.Path) && !r.over(name) {
 			return "", r.leave(at.Path)
 		}
 		name = at.Path
@@ -165,16 +168,28 @@ func (r *rewriter) move(ctx context.Context, e *Entry, name string) (string, err
 	return name, nil
 }
 
-// into is where a file goes that has a directory in its place.
+// over reports whether a directory of the tar is to change one of the Ground.
+func (r *rewriter) over(name string) bool {
+	return r.o.Over == "." || r.o.Over != "" && strings.HasPrefix(name, r.o.Over+"/")
+}
+
+// into is where a file goes that has something in its place.
 func (r *rewriter) into(ctx context.Context, name string) (string, error) {
-	if r.o.Into == "" || r.form != nil {
+	if r.o.Into == "" && !r.o.Follow && !r.o.Meek || r.form != nil {
 		return name, nil
 	}
 	at, err := r.where.find(ctx, name)
-	if err == nil && at.There == Present {
-		name = path.Join(at.Path, r.o.Into)
+	switch {
+	case err != nil:
+		return "", err
+	case at.There == Present && r.o.Into != "":
+		return path.Join(at.Path, r.o.Into), nil
+	case r.o.Meek && (at.There == Present && at.Path == name || r.where.wrote(name)):
+		return "", oci.Errorf(oci.ErrInvalid, "there is a directory already, which a file cannot replace")
+	case r.o.Follow && at.There != Present:
+		return at.Path, nil
 	}
-	return name, err
+	return name, nil
 }
 
 // metadata applies the rules for times and owners.

@@ -4,9 +4,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -21,10 +18,17 @@ type buildFlags struct {
 	dray.BuildOptions
 	edit      editFlags
 	config    mutateFlags
+	attest    attestFlags
+	static    staticFlags
 	from      []string
 	platforms []string
 	push      bool
 	output    []string
+	metadata  string
+	watch     bool
+	watched   []string // files beside what the builders read
+	writes    []string // files that a kind writes, beside its targets
+	unpushed  bool     // there are names that --push would write to
 }
 
 func (a *app) addBuildFlags(f *pflag.FlagSet, o *buildFlags) {
@@ -34,6 +38,11 @@ func (a *app) addBuildFlags(f *pflag.FlagSet, o *buildFlags) {
 	f.StringArrayVarP(&o.output, "output", "o", nil, "write the result to a `STORE` too, as oci:DIR:TAG or docker-archive:FILE (several allowed)")
 	f.Var(packingFlag{&o.Packing}, "compress", "pack new layers with gzip, zstd, none or estargz, with :LEVEL if wanted")
 	f.BoolVar(&o.Deep, "deep", false, "read the bases for links below every name")
+	f.BoolVar(&o.NoCache, "no-cache", false, "use nothing that runs before this one have kept")
+	f.StringVar(&o.metadata, "metadata-file", "", "write what was built to `FILE`, as JSON")
+	f.BoolVar(&o.watch, "watch", false, "build again each time something has changed, until interrupted")
+	o.attest.add(f)
+	o.static.add(f)
 	addEditFlags(f, &o.edit, "")
 	o.config.add(f, a.now)
 	f.Lookup("time").Usage = "make later times in the new layers be `TIME` (default SOURCE_DATE_EPOCH)"
@@ -82,40 +91,21 @@ func (o *buildFlags) finish(sourceEpoch string) (err error) {
 	if o.Time = o.config.time; o.Time.IsZero() {
 		o.Time = epoch
 	}
-	o.Created, o.NoUpload = epoch, o.edit.dryRun
-	return nil
+	o.NoUpload = o.edit.dryRun
+	if o.Created = o.config.made; o.Created.IsZero() {
+		o.Created = epoch
+	}
+	o.AttachAgain = o.attest.again
+	if o.Attestors, err = o.attest.attestors(o.Created); err == nil {
+		o.Static, err = o.static.base()
+	}
+	return err
 }
 
-// recognise finds the kind of what is to be built.
-func recognise(fronts []frontend, list []string) (frontend, error) {
-	path := "."
-	if len(list) > 0 {
-		path = list[0]
-	}
-	for _, f := range fronts {
-		if f.takes(path) {
-			return f, nil
-		}
-	}
-	var names []string
-	for _, f := range fronts {
-		use, _, _, _ := f.words()
-		names = append(names, strings.Fields(use)[0])
-	}
-	if _, err := os.Stat(path); err != nil {
-		return nil, err
-	}
-	return nil, fmt.Errorf("%s: cannot see what it is: say one of dray build %s", oci.Quote(path), strings.Join(names, ", "))
-}
-
-// build builds what the arguments ask for.
+// build builds what the arguments of the command of a kind ask for.
 func (a *app) build(c *cobra.Command, o *buildFlags, f frontend, list []string) error {
 	if err := o.finish(a.Getenv("SOURCE_DATE_EPOCH")); err != nil {
 		return usage(c, err)
 	}
-	jobs, err := f.jobs(c, o, list)
-	if err != nil {
-		return err
-	}
-	return a.buildJobs(c, o, jobs)
+	return a.buildAsked(c, o, func() ([]dray.BuildJob, error) { return f.jobs(c, o, list) })
 }

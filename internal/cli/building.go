@@ -5,18 +5,40 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dray-tools/dray"
+	"github.com/dray-tools/dray/build/spec"
 	"github.com/dray-tools/dray/oci"
 )
 
-// buildJobs builds, and writes the results or says what that would be.
-func (a *app) buildJobs(c *cobra.Command, o *buildFlags, jobs []dray.BuildJob) error {
+// buildAsked builds what is asked for, with --watch again and again. ask makes
+// the builds anew each time.
+func (a *app) buildAsked(c *cobra.Command, o *buildFlags, ask func() ([]dray.BuildJob, error)) error {
 	if o.edit.Jobs < 0 {
 		return usage(c, fmt.Errorf("--jobs %d: want 1 or more", o.edit.Jobs))
 	}
+	if o.metadata != "" { // before anything is done
+		if _, err := os.Stat(filepath.Dir(o.metadata)); err != nil {
+			return fmt.Errorf("--metadata-file: %w", err)
+		}
+	}
+	if o.watch {
+		return a.buildWatched(c, o, ask)
+	}
+	jobs, err := ask()
+	if err != nil {
+		return err
+	}
+	return a.buildJobs(c, o, jobs)
+}
+
+// buildJobs builds, and writes the results or says what that would be.
+func (a *app) buildJobs(c *cobra.Command, o *buildFlags, jobs []dray.BuildJob) error {
 	o.EditOptions = o.edit.EditOptions
 	o.From, o.To = o.edit.both, o.edit.both
 	tell, packed := a.showWork()
@@ -29,13 +51,17 @@ func (a *app) buildJobs(c *cobra.Command, o *buildFlags, jobs []dray.BuildJob) e
 	if err != nil {
 		return err
 	}
-	for _, n := range b.Notes {
+	for _, n := range append(b.Notes, o.attest.notes(b)...) {
 		a.note("%s", n)
+	}
+	if err := o.static.check(); err != nil {
+		return usage(c, err)
 	}
 	if o.edit.dryRun {
 		if !o.edit.format.text() {
 			return o.edit.format.print(a.Out, buildOutcome{b.Builds, outcome(b.Plan, b.Steps)})
 		}
+		a.printBuilds(b)
 		return a.printPlan(b.Plan, o.edit.format)
 	}
 	if !o.edit.format.text() { // a template that does not fit shows before anything is done
@@ -46,18 +72,42 @@ func (a *app) buildJobs(c *cobra.Command, o *buildFlags, jobs []dray.BuildJob) e
 	show.start(b.Plan)
 	err = b.Run(c.Context())
 	show.finish(err)
+	if err == nil {
+		err = o.attest.save(b)
+	}
+	if err == nil && o.metadata != "" {
+		err = saveMetadata(o.metadata, b)
+	}
 	if err != nil {
 		return err
 	}
 	if !o.edit.format.text() {
 		return o.edit.format.print(a.Out, buildOutcome{b.Builds, outcome(b.Plan, nil)})
 	}
-	return a.buildResults(b)
+	return a.buildResults(b, o.unpushed)
+}
+
+// printBuilds says what a dry run would make.
+func (a *app) printBuilds(b *dray.Built) {
+	for _, i := range b.Builds {
+		var platforms []string
+		for _, d := range i.Images {
+			platforms = append(platforms, oci.FormatPlatform(*d.Platform))
+		}
+		line := fmt.Sprintf("%s: %s for %s", i.Name, short(string(i.Root.Digest)), strings.Join(platforms, ", "))
+		if i.Base != "" {
+			line += " on " + i.Base
+		}
+		fmt.Fprintln(a.Out, printable(line))
+		for _, d := range i.Documents {
+			fmt.Fprintf(a.Out, "  %s of %s (%s)\n", printable(d.Name), short(string(d.Subject.Digest)), size(int64(len(d.Data))))
+		}
+	}
 }
 
 // buildResults prints REPOSITORY@DIGEST of the first target of each build, or the
 // digest of one that has none.
-func (a *app) buildResults(b *dray.Built) error {
+func (a *app) buildResults(b *dray.Built, unpushed bool) error {
 	kept := ""
 	next := 0
 	for _, i := range b.Builds {
@@ -73,7 +123,11 @@ func (a *app) buildResults(b *dray.Built) error {
 			}
 		}
 		if len(i.Targets) == 0 {
-			a.note("%s is written nowhere: give it a name with -t", i.Name)
+			how := "give it a name with -t"
+			if unpushed {
+				how = "--push writes it where " + spec.Name + " says"
+			}
+			a.note("%s is written nowhere: %s", i.Name, how)
 		}
 		if _, err := fmt.Fprintln(a.Out, line); err != nil {
 			return err

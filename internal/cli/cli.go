@@ -53,6 +53,7 @@ type app struct {
 	rate              float64
 
 	log    *slog.Logger
+	env    dray.Env
 	client *dray.Client
 	bars   *bars // set while progress bars are on the terminal
 }
@@ -108,12 +109,20 @@ func run(ctx context.Context, args []string, w World) int {
 			err = hinted{err, "the same command again goes on where this one stopped"}
 		}
 	}
+	return a.tell(err)
+}
+
+// tell prints an error, and returns its exit code.
+func (a *app) tell(err error) int {
+	if err == nil {
+		return exitDone
+	}
 	code, hint := explain(err)
 	for _, line := range messages(err) {
-		fmt.Fprintln(w.Err, "dray: "+line)
+		fmt.Fprintln(a.Err, "dray: "+line)
 	}
 	if hint != "" {
-		fmt.Fprintln(w.Err, "hint: "+hint)
+		fmt.Fprintln(a.Err, "hint: "+hint)
 	}
 	return code
 }
@@ -219,7 +228,7 @@ func (a *app) setUp() error {
 		return err
 	}
 	env.TrustedRealms, env.RatePerHost = a.trustRealms, a.rate
-	a.client = dray.New(env)
+	a.env, a.client = env, dray.New(env)
 	return nil
 }
 

@@ -3,10 +3,16 @@
 package cli
 
 import (
+	"fmt"
+	"os"
+	"strings"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/dray-tools/dray"
+	"github.com/dray-tools/dray/build/spec"
+	"github.com/dray-tools/dray/oci"
 )
 
 // A frontend knows the flags of one kind of application.
@@ -18,55 +24,109 @@ type frontend interface {
 	add(f *pflag.FlagSet)
 	// takes reports whether a path is of this kind.
 	takes(path string) bool
-	// jobs are what the arguments ask for.
+	// jobs are what the arguments ask for. With --watch it is called again each time
+	// something has changed.
 	jobs(c *cobra.Command, o *buildFlags, args []string) ([]dray.BuildJob, error)
 }
 
 // frontends are all kinds, in the order in which they are asked about a path.
 func (a *app) frontends() []frontend {
-	return []frontend{&filesFront{a: a}}
+	return []frontend{&dockerfileFront{a: a}, &filesFront{a: a}}
 }
 
 func (a *app) buildCommand() *cobra.Command {
-	o := &buildFlags{}
-	fronts := a.frontends()
+	o, g := &buildFlags{}, &given{}
+	schema := false
 	cmd := &cobra.Command{
 		Use:   "build [CONTEXT...]",
 		Short: "Build images without running anything in them",
 		Long: `Build an image of an application: a Go program, a jar, a Dockerfile that runs
 nothing, or plain files. What it is is seen from CONTEXT, or said as a word:
-dray build go ./cmd/app.
+dray build go ./cmd/app. Without CONTEXT, or with a directory that has one, the
+builds that dray.yaml describes are made, or those of them that are named.
 
 Layers of the base are referred to and not downloaded. Nothing is pushed without
 -t or --push. The same inputs give the same image.
 
-Prints REPOSITORY@DIGEST, or without a name the digest.`,
+Prints REPOSITORY@DIGEST of each image, or without a name the digest.`,
 		Example: `  dray build ./cmd/app -t registry.example/app:1
-  dray build files ./public:/srv --from registry.example/httpd:2 -t oci:site:1`,
+  dray build files ./public:/srv --from registry.example/httpd:2 -t oci:site:1
+  dray build --push            # all builds of dray.yaml
+  dray build --watch web -t registry.example/web:dev`,
 		Args: args(0, -1),
 		RunE: func(c *cobra.Command, list []string) error {
-			f, err := recognise(fronts, list)
-			if err != nil {
-				return usage(c, err)
+			if schema {
+				_, err := a.Out.Write(spec.Schema())
+				return err
 			}
-			return a.build(c, o, f, list)
+			return a.buildAny(c, o, g, list)
 		},
 	}
 	a.addBuildFlags(cmd.Flags(), o)
-	for _, f := range fronts {
-		f.add(cmd.Flags())
-		cmd.AddCommand(a.buildOne(f))
+	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of dray.yaml")
+	for _, f := range a.frontends() {
+		own := pflag.NewFlagSet("", pflag.ContinueOnError)
+		f.add(own)
+		addOthers(cmd.Flags(), own)
+	}
+	g.record(cmd.Flags())
+	for _, f := range a.frontends() {
+		cmd.AddCommand(a.kind(f).Command)
 	}
 	return cmd
 }
 
-// buildOne is the command of one kind.
-func (a *app) buildOne(f frontend) *cobra.Command {
-	o := &buildFlags{}
-	use, short, long, example := f.words()
-	cmd := &cobra.Command{Use: use, Short: short, Long: long, Example: example, Args: args(0, -1)}
-	cmd.RunE = func(c *cobra.Command, list []string) error { return a.build(c, o, f, list) }
-	a.addBuildFlags(cmd.Flags(), o)
-	f.add(cmd.Flags())
-	return cmd
+// buildAny finds out what is to be built.
+func (a *app) buildAny(c *cobra.Command, o *buildFlags, g *given, list []string) error {
+	s, err := a.findSpec(list)
+	switch {
+	case err != nil:
+		return err
+	case s != nil:
+		return a.buildSpec(c, o, g, s)
+	}
+	f, err := recognise(a.frontends(), list)
+	if err != nil {
+		if near := c.SuggestionsFor(firstOf(list)); len(near) > 0 {
+			err = fmt.Errorf("%w; is it dray build %s?", err, strings.Join(near, " or "))
+		}
+		return usage(c, err)
+	}
+	k := a.kind(f)
+	if err := k.take(c, g); err != nil {
+		return usage(c, err)
+	}
+	a.note("%s is built as %s", firstOf(list), k.Name())
+	return a.build(k.Command, k.o, f, list)
+}
+
+// recognise finds the kind of what is to be built.
+func recognise(fronts []frontend, list []string) (frontend, error) {
+	path := firstOf(list)
+	for _, f := range fronts {
+		if f.takes(path) {
+			return f, nil
+		}
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, f := range fronts {
+		names = append(names, nameOf(f))
+	}
+	return nil, fmt.Errorf("%s: cannot see what it is: say one of dray build %s", oci.Quote(path), strings.Join(names, ", "))
+}
+
+// firstOf is the first argument, or the directory that the command runs in.
+func firstOf(list []string) string {
+	if len(list) > 0 {
+		return list[0]
+	}
+	return "."
+}
+
+func nameOf(f frontend) string {
+	use, _, _, _ := f.words()
+	return strings.Fields(use)[0]
 }

@@ -113,6 +113,8 @@ func (p *progress) finish(err error) {
 	case errors.Is(err, context.Canceled), errors.Is(err, errInterrupted):
 		return
 	case p.sent+p.mounted > 0:
+	case t.Images == 0: // there was nowhere to move to
+		return
 	case t.Unchanged == t.Images:
 		p.a.note("%s unchanged, nothing to move", count(t.Images, "image"))
 		return

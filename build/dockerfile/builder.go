@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dockerfile
+
+import (
+	"context"
+	"sync"
+
+	"github.com/dray-tools/dray/build"
+	"github.com/dray-tools/dray/oci"
+)
+
+// Options say what is built. Files are read when Targets is called, so that a
+// Builder can be run again after a change.
+type Options struct {
+	// Context is the directory that COPY and ADD take files from.
+	Context string
+	// File is the Dockerfile; "": Dockerfile in the context.
+	File string
+	// Text is the Dockerfile itself, if it is in no file; File is its name then.
+	Text []byte
+	// Name is what the result is called; "": as the context is.
+	Name string
+	// Target is the stage that is built, by name or number; "": the last.
+	Target string
+	// Args are the values of arguments that were given for this build.
+	Args map[string]string
+	// Contexts take the place of stages and images of that name, or are what --from
+	// names: a directory, docker-image://REF, or oci-layout://DIR[:TAG|@DIGEST].
+	Contexts map[string]string
+	// Host is the platform of this machine: of BUILDPLATFORM, and what is built where
+	// nothing else is said.
+	Host oci.Platform
+	// KeepTimes keeps the times of the context's files.
+	KeepTimes bool
+}
+
+// New builds what a Dockerfile says. Its instructions have BuildKit's meaning,
+// except that RUN is not supported: where the stages that are needed have one,
+// Targets is ErrUnsupported and names all of them, before anything of a layer is
+// read. Errors name file and line.
+func New(o Options) build.Builder { return &builder{o: o} }
+
+type builder struct {
+	o Options
+
+	mu   sync.Mutex
+	plan *plan // of the last Targets
+}
+
+// Name implements build.Builder.
+func (b *builder) Name() string {
+	switch {
+	case b.o.Name != "":
+		return b.o.Name
+	case b.o.Context != "":
+		return b.o.Context
+	}
+	return "Dockerfile"
+}
+
+// Targets implements build.Builder. All is evaluated for each target, without
+// its layers.
+func (b *builder) Targets(ctx context.Context, e *build.Engine, want build.Want) ([]build.Target, error) {
+	p, err := b.o.load(e)
+	if err != nil {
+		return nil, err
+	}
+	targets, err := p.targets(ctx, want)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]*evaluation, len(targets))
+	var runs []*command
+	for n, t := range targets {
+		if all[n], err = p.evaluation(t, nil); err != nil {
+			return nil, err
+		}
+		found, err := all[n].reach(ctx)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, found...)
+	}
+	if err := refuse(runs); err != nil {
+		return nil, err
+	}
+	for _, x := range all {
+		x.dry = true
+		if _, err := x.run(ctx); err != nil {
+			return nil, err
+		}
+	}
+	p.noteArgs()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.plan = p
+	return targets, nil
+}
+
+// Build implements build.Builder.
+func (b *builder) Build(ctx context.Context, _ *build.Engine, t build.Target) (*build.Stack, error) {
+	b.mu.Lock()
+	p := b.plan
+	b.mu.Unlock()
+	x, err := p.evaluation(t, nil)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := x.reach(ctx); err != nil {
+		return nil, err
+	}
+	return x.run(ctx)
+}

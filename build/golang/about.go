@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package golang
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"path"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/package-url/packageurl-go"
+
+	"github.com/dray-tools/dray/build"
+)
+
+// components are the program, the modules that it was built from, and Go's own
+// library.
+func (m *made) components(windows bool) []build.Component {
+	at := path.Join(appDir, m.name)
+	if windows {
+		at = windowsAppDir + `\` + m.name
+	}
+	main := m.info.Main
+	app := build.Component{Kind: "application", Name: m.info.Path, Version: version(main.Version), Path: at, Hashes: map[string]string{"sha256": m.sum},
+		PURL: purl(main.Path, version(main.Version), strings.TrimPrefix(strings.TrimPrefix(m.info.Path, main.Path), "/"))}
+	var out []build.Component
+	std := build.Component{Kind: "library", Name: "stdlib", Version: goVersion(m.info), PURL: purl("stdlib", goVersion(m.info), "")}
+	out = append(out, std)
+	for _, d := range m.info.Deps {
+		out = append(out, module(d))
+	}
+	for _, c := range out {
+		app.Needs = append(app.Needs, c.PURL)
+	}
+	return append([]build.Component{app}, out...)
+}
+
+// module is what was built of a module: of what it was replaced with, unless that
+// is a directory of the machine.
+func module(d *debug.Module) build.Component {
+	name, v, sum := d.Path, version(d.Version), d.Sum
+	if r := d.Replace; r != nil {
+		if v, sum = version(r.Version), r.Sum; v != "" {
+			name = r.Path
+		}
+	}
+	c := build.Component{Kind: "library", Name: name, Version: v, PURL: purl(name, v, "")}
+	if sum != "" {
+		c.Sums = map[string]string{"h1": sum}
+	}
+	return c
+}
+
+// version is that of a module, if it has one.
+func version(s string) string {
+	if s == "(devel)" {
+		return ""
+	}
+	return s
+}
+
+func goVersion(info *debug.BuildInfo) string {
+	v, _, _ := strings.Cut(strings.TrimPrefix(info.GoVersion, "go"), " ")
+	return v
+}
+
+// purl is the package URL of a module, or of a package in it.
+func purl(module, version, subpath string) string {
+	if module == "" {
+		return ""
+	}
+	dir, name := path.Split(module)
+	return packageurl.NewPackageURL("golang", strings.TrimSuffix(dir, "/"), name, version, nil, subpath).ToString()
+}
+
+// materials are the modules that the program was built of, by the digests of
+// their directories (in-toto, "DigestSet", dirHash1).
+func (m *made) materials() (out []build.Material) {
+	for _, d := range m.info.Deps {
+		c := module(d)
+		raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(c.Sums["h1"], "h1:"))
+		if err == nil && len(raw) == 32 {
+			out = append(out, build.Material{Name: "module", URI: c.PURL, Digest: map[string]string{"dirHash1": hex.EncodeToString(raw)}})
+		}
+	}
+	return out
+}
+
+// dedupe leaves what several programs of an image have in common once.
+func dedupe(s *build.Stack) {
+	seen := map[string]bool{}
+	s.Components = slices.DeleteFunc(s.Components, func(c build.Component) bool {
+		key := c.PURL + " " + c.Name + " " + c.Version + " " + c.Path
+		defer func() { seen[key] = true }()
+		return seen[key]
+	})
+	had := map[string]bool{}
+	s.Materials = slices.DeleteFunc(s.Materials, func(m build.Material) bool {
+		defer func() { had[m.URI] = true }()
+		return had[m.URI]
+	})
+}
+
+// Describe implements build.Describer. Values of variables, local paths and what
+// stands on a command line alone are left out.
+func (b *builder) Describe(ctx context.Context) (build.About, error) {
+	about := build.About{Type: "go"}
+	var list []any
+	for n, p := range b.programs {
+		one := map[string]any{"importPath": p.ImportPath}
+		if m := b.made[n].any(); m != nil {
+			m.words.describe(one)
+			one["go"] = goVersion(m.info)
+			if about.Source == nil {
+				about.Source = p.source(ctx, m.info)
+			}
+		}
+		if env := names(p.env(&b.o)); len(env) > 0 {
+			one["env"] = env
+		}
+		if caps := b.made[n].terms(); len(caps) > 0 {
+			one["capabilities"] = caps
+		}
+		list = append(list, one)
+	}
+	about.Parameters = map[string]any{"programs": list}
+	if b.o.Plain {
+		about.Parameters["optimizations"] = false
+	}
+	if b.o.Debug {
+		about.Parameters["debugger"] = true
+	}
+	return about, nil
+}
+
+// any is one of those that were compiled, the same each time; nil: none.
+func (x *program) any() *made {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	first := ""
+	for key, m := range x.made {
+		if m.info != nil && (first == "" || key < first) {
+			first = key
+		}
+	}
+	return x.made[first]
+}
+
+// assigned finds the variables that the linker sets.
+var assigned = regexp.MustCompile(`-X[= ]\s*['"]?([^\s='"]+)=`)
+
+// describe says which flags there were.
+func (w words) describe(to map[string]any) {
+	if len(w.flags) > 0 {
+		to["flags"] = w.flags
+	}
+	switch {
+	case len(w.ldflags) == 0:
+	case w.untold:
+		var list []string
+		for _, found := range assigned.FindAllStringSubmatch(strings.Join(w.ldflags, " "), -1) {
+			list = append(list, found[1])
+		}
+		to["ldflagsVariables"] = list
+	default:
+		to["ldflags"] = w.ldflags
+	}
+}
+
+func names(env []string) (out []string) {
+	for _, line := range env {
+		k, _, _ := strings.Cut(line, "=")
+		out = append(out, k)
+	}
+	return out
+}
+
+// source is the revision that a program was built from, and where it came from.
+// What the go command did not write into the program git is asked for.
+func (p *Program) source(ctx context.Context, info *debug.BuildInfo) *build.Material {
+	revision := setting(info, "vcs.revision")
+	if revision == "" {
+		revision, _ = git(ctx, p.Dir, p.tool.env, "rev-parse", "--verify", "--quiet", "HEAD")
+	}
+	if revision == "" {
+		return nil
+	}
+	m := &build.Material{Name: "source", URI: remote(ctx, p.Dir, p.tool.env), Digest: map[string]string{"gitCommit": revision}}
+	switch kind := setting(info, "vcs"); kind {
+	case "git", "":
+	default:
+		m.Digest, m.URI = map[string]string{kind + "Revision": revision}, ""
+	}
+	return m
+}

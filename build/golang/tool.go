@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package golang
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dray-tools/dray/oci"
+)
+
+// A tool runs the go command, and not too often at a time.
+type tool struct {
+	name   string
+	env    []string
+	slots  chan struct{}
+	mu     sync.Mutex // of stderr
+	stderr io.Writer
+}
+
+func newTool(o Options) *tool {
+	jobs := o.Jobs
+	if jobs <= 0 {
+		jobs = runtime.GOMAXPROCS(0)
+	}
+	// What the user has set comes later, and counts.
+	env := append([]string{"CGO_ENABLED=0"}, (&exec.Cmd{}).Environ()...)
+	return &tool{name: cmp.Or(o.Go, "go"), env: append(env, o.Env...), slots: make(chan struct{}, jobs), stderr: o.Stderr}
+}
+
+// environment is that of a program: the user's, with more.
+func (t *tool) environment(more ...string) []string {
+	return append(t.env[:len(t.env):len(t.env)], more...)
+}
+
+// run runs the go command and returns what it prints. What it says beside that is
+// shown if it fails.
+func (t *tool) run(ctx context.Context, dir string, env []string, args ...string) ([]byte, error) {
+	select {
+	case t.slots <- struct{}{}:
+		defer func() { <-t.slots }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	out, said, err := command(ctx, dir, t.environment(env...), t.name, args...)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, exec.ErrNotFound):
+		return nil, oci.Errorf(oci.ErrNotFound, "%s is not on PATH: programs are compiled with the user's own Go", oci.Quote(t.name))
+	case err != nil:
+		t.say(said)
+		return nil, oci.Wrap("", "go "+args[0], err)
+	}
+	return out, nil
+}
+
+// say shows what a command said, in one piece.
+func (t *tool) say(text []byte) {
+	if t.stderr == nil || len(text) == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, _ = t.stderr.Write(append(bytes.TrimRight(text, "\n"), '\n')) // an error is on its way already
+}
+
+// command runs a command to its end. One that has to end early is interrupted, so
+// that it can remove its files.
+func command(ctx context.Context, dir string, env []string, name string, args ...string) (out, said []byte, err error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env = dir, env
+	var o, e bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &o, &e
+	cmd.Cancel = func() error {
+		if runtime.GOOS == "windows" {
+			return cmd.Process.Kill()
+		}
+		return cmd.Process.Signal(os.Interrupt)
+	}
+	cmd.WaitDelay = 10 * time.Second
+	err = cmd.Run()
+	return o.Bytes(), e.Bytes(), err
+}
+
+// variables are those of the go command that mean a platform.
+func variables(p oci.Platform) ([]string, error) {
+	p = oci.NormalizePlatform(p)
+	env := []string{"GOOS=" + p.OS, "GOARCH=" + p.Architecture}
+	if p.Variant == "" {
+		return env, nil
+	}
+	number := strings.TrimPrefix(p.Variant, "v")
+	switch p.Architecture {
+	case "amd64":
+		return append(env, "GOAMD64="+p.Variant), nil
+	case "arm":
+		if number >= "5" && number <= "8" && len(number) == 1 {
+			return append(env, "GOARM="+min(number, "7")), nil
+		}
+	case "arm64":
+		if !strings.Contains(number, ".") {
+			number += ".0"
+		}
+		return append(env, "GOARM64=v"+number), nil
+	case "ppc64", "ppc64le":
+		return append(env, "GOPPC64="+p.Variant), nil
+	case "riscv64":
+		return append(env, "GORISCV64="+p.Variant), nil
+	case "386":
+		return append(env, "GO386="+p.Variant), nil
+	}
+	return nil, oci.Errorf(oci.ErrUnsupported, "go has no variant %s of %s", oci.Quote(p.Variant), p.Architecture)
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package place
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// capabilities is what security.capability says of a file, "" if nothing.
+func capabilities(f *os.File) string {
+	var buf [64]byte // the largest form has 24
+	n, err := unix.Fgetxattr(int(f.Fd()), "security.capability", buf[:])
+	if err != nil {
+		return ""
+	}
+	return string(buf[:n])
+}

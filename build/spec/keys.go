@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import "slices"
+
+// A Form is what a value looks like.
+type Form int
+
+// The forms of values.
+const (
+	Text   Form = iota // a string, number or boolean, taken as it is written
+	List               // one text or a list of them: the flag is set for each
+	Words              // a list of texts, which are one value
+	Pairs              // keys with texts: the flag is set to KEY=VALUE for each
+	Switch             // true or false
+	Places             // a list of files; see Place
+)
+
+// A Key is something that dray.yaml can say of a build. It stands for a flag of
+// dray build, or for its arguments.
+type Key struct {
+	Name string
+	Form Form
+	Flag string   // that it sets; "": the key makes arguments
+	Of   []string // kinds that have it; none: all
+	Own  bool     // it is of one build and no default
+	Vars bool     // ${NAME} in its texts is a variable of the environment
+	Path bool     // its texts are paths, relative to the directory of the file
+	Pkg  bool     // its texts are paths if they begin with a dot, else import paths
+	Doc  string
+}
+
+// Kinds of builds.
+const (
+	Go         = "go"
+	Dockerfile = "dockerfile"
+	Files      = "files"
+	Jar        = "jar"
+)
+
+// Kinds are all kinds of builds.
+var Kinds = []string{Go, Dockerfile, Files, Jar}
+
+// Keys are what a build can say beside its name and kind, in the order of the
+// documentation. The reader, the schema and the documentation are made of this
+// table.
+var Keys = []Key{
+	{Name: "main", Form: List, Of: []string{Go}, Own: true, Pkg: true, Doc: "The main packages: directories that begin with ./, or import paths."},
+	{Name: "context", Form: Text, Of: []string{Dockerfile}, Own: true, Path: true, Doc: "The directory that files are copied from; without it that of dray.yaml."},
+	{Name: "jar", Form: Text, Of: []string{Jar}, Own: true, Path: true, Doc: "The jar or war."},
+	{Name: "files", Form: Places, Of: []string{Files}, Own: true, Path: true, Doc: "What is put into the image, each as a layer of its own."},
+	{Name: "tags", Form: List, Flag: "tag", Own: true, Vars: true, Doc: "Where the image goes with --push: references as -t takes them."},
+
+	{Name: "from", Form: List, Flag: "from", Vars: true, Doc: "The base, or several of them: a reference, scratch, or scratch+certs."},
+	{Name: "platforms", Form: List, Flag: "platform", Doc: "The platforms, as os/arch[/variant][:os.version], or all that the base has."},
+	{Name: "env", Form: Pairs, Flag: "env", Doc: "Variables of the image's environment."},
+	{Name: "labels", Form: Pairs, Flag: "label", Vars: true, Doc: "Labels of the image."},
+	{Name: "annotations", Form: Pairs, Flag: "annotation", Vars: true, Doc: "Annotations of the images; a key that begins with index: is one of the index."},
+	{Name: "entrypoint", Form: Words, Flag: "entrypoint", Doc: "The program that runs, with its first arguments."},
+	{Name: "cmd", Form: Words, Flag: "cmd", Doc: "Arguments that whoever runs the image can replace."},
+	{Name: "shell", Form: Words, Flag: "shell", Doc: "The shell of commands that are one text."},
+	{Name: "user", Form: Text, Flag: "user", Doc: "Who the program runs as: a name, UID, or UID:GID."},
+	{Name: "workdir", Form: Text, Flag: "workdir", Doc: "The directory that the program starts in."},
+	{Name: "ports", Form: List, Flag: "exposed-port", Doc: "Ports that the program listens on, as 8080 or 53/udp."},
+	{Name: "volumes", Form: List, Flag: "volume", Doc: "Directories that are volumes."},
+	{Name: "stopSignal", Form: Text, Flag: "stop-signal", Doc: "The signal that ends the program."},
+	{Name: "sbom", Form: List, Flag: "sbom", Doc: "Bills of materials to attach: spdx, cyclonedx, or none."},
+	{Name: "provenance", Form: Switch, Flag: "provenance", Doc: "Whether to attach how the image was built."},
+	{Name: "author", Form: Text, Flag: "author", Doc: "Who made the image."},
+}
+
+// find is the key of a name; nil if there is none.
+func find(name string) *Key {
+	if n := slices.IndexFunc(Keys, func(k Key) bool { return k.Name == name }); n >= 0 {
+		return &Keys[n]
+	}
+	return nil
+}
+
+// of reports whether builds of a kind have the key.
+func (k *Key) of(kind string) bool { return len(k.Of) == 0 || slices.Contains(k.Of, kind) }

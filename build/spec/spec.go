@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package spec reads dray.yaml, which describes all builds of a repository.
+//
+// What a build says there are flags and arguments of dray build under the names
+// of [Keys]. So the file can say what the command line can, and both mean the
+// same.
+package spec
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/dray-tools/dray/oci"
+)
+
+// Name is the name of the file.
+const Name = "dray.yaml"
+
+// MaxSize is the most bytes that a file may have.
+const MaxSize = 1 << 20
+
+// A File is what dray.yaml says.
+type File struct {
+	Name   string // of the file
+	Builds []Build
+}
+
+// A Build is one of the builds of a file, with the defaults.
+type Build struct {
+	Name string
+	Kind string // one of Kinds
+	At   string // FILE:LINE:COLUMN
+	// Args are what is built: packages, a context, a jar. Those of Files are Places.
+	Args   []string
+	Places []Place
+	// Settings are the flags that the build sets, in order.
+	Settings []Setting
+}
+
+// A Place is a file or directory that is put into an image.
+type Place struct {
+	From string // relative to where the command runs, or absolute
+	To   string
+	// Owner is UID:GID, Mode as of chmod; "": not said.
+	Owner, Mode string
+	At          string // FILE:LINE:COLUMN
+}
+
+// A Setting is a flag and its value.
+type Setting struct {
+	Key   *Key
+	Value string
+	At    string // FILE:LINE:COLUMN
+}
+
+// Options say how a file is read.
+type Options struct {
+	// Getenv is where variables are looked up; nil: there are none.
+	Getenv func(name string) string
+}
+
+// Parse reads a file; name is its path, which relative paths in it begin at.
+// Errors are ErrInvalid and begin with name, line and column. Whatever would not
+// be done is an error: keys that are unknown or there twice, keys of another kind
+// of build, variables that are not set. Anchors and aliases are not taken.
+func Parse(name string, raw []byte, o Options) (*File, error) {
+	if len(raw) > MaxSize {
+		return nil, oci.Errorf(oci.ErrInvalid, "%s: more than %d bytes", name, MaxSize)
+	}
+	dec := yaml.NewDecoder(strings.NewReader(string(raw)))
+	var doc, more yaml.Node
+	switch err := dec.Decode(&doc); {
+	case err == io.EOF:
+		return nil, oci.Errorf(oci.ErrInvalid, "%s: it is empty: want version and builds", name)
+	case err != nil:
+		return nil, broken(name, err)
+	}
+	p := &parser{name: name, getenv: o.Getenv}
+	f := p.file(doc.Content[0])
+	switch err := dec.Decode(&more); {
+	case p.err != nil:
+	case err == nil:
+		p.fail(&more, "a second document")
+	case err != io.EOF:
+		p.err = broken(name, err)
+	}
+	return f, p.err
+}
+
+// broken is what the YAML reader says of text that is no YAML.
+func broken(name string, err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if rest, ok := strings.CutPrefix(text, "line "); ok {
+		line, rest, _ := strings.Cut(rest, ": ")
+		return oci.Errorf(oci.ErrInvalid, "%s:%s: %s", name, line, rest)
+	}
+	return oci.Errorf(oci.ErrInvalid, "%s: %s", name, text)
+}
+
+// Choose are the builds of some names, in their order; all for none.
+func (f *File) Choose(names ...string) ([]Build, error) {
+	if len(names) == 0 {
+		return f.Builds, nil
+	}
+	var out []Build
+	for n, name := range names {
+		i := slices.IndexFunc(f.Builds, func(b Build) bool { return b.Name == name })
+		switch {
+		case i < 0:
+			return nil, oci.Errorf(oci.ErrNotFound, "%s has no build %s%s", f.Name, oci.Quote(name), f.have(name))
+		case slices.Contains(names[:n], name):
+			return nil, oci.Errorf(oci.ErrInvalid, "build %s is named twice", oci.Quote(name))
+		}
+		out = append(out, f.Builds[i])
+	}
+	return out, nil
+}
+
+func (f *File) have(name string) string {
+	var names []string
+	for _, b := range f.Builds {
+		names = append(names, b.Name)
+	}
+	if near := nearest(name, names); near != "" {
+		return "; is it " + oci.Quote(near) + "?"
+	}
+	return fmt.Sprintf("; it has %s", strings.Join(names, ", "))
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dray-tools/dray"
+	"github.com/dray-tools/dray/build/dockerfile"
+	"github.com/dray-tools/dray/oci"
+)
+
+// dockerfileFront builds what a Dockerfile says.
+type dockerfileFront struct {
+	a        *app
+	file     string
+	target   string
+	args     []string
+	contexts []string
+	check    bool
+}
+
+func (*dockerfileFront) words() (use, short, long, example string) {
+	return "dockerfile [DIR]", "Build what a Dockerfile says that runs nothing", `Build what a Dockerfile says, with BuildKit's meaning of all instructions but
+RUN: where the stages that are needed run something, nothing is pulled and
+nothing built, and the error names all such lines. Stages that are not needed are
+not looked at.
+
+DIR is the directory that COPY takes files from, without what .dockerignore
+leaves out; - is a tar of it, or a Dockerfile without one, on stdin. It can also
+be a repository of git: https://host/repo.git#branch:directory.
+
+Layers of bases are not read, except those that COPY --from takes files from, or
+where a link could be in the way. --from REF takes the place of the last stage's
+base. Without --platform, the image is for the platform of this machine.`,
+		`  dray build dockerfile . -t registry.example/app:1 --platform linux/amd64,linux/arm64
+  dray build dockerfile -f web.Dockerfile --target site --build-arg VERSION=3 . -t oci:site:3
+  dray build dockerfile --check .`
+}
+
+func (x *dockerfileFront) add(f *pflag.FlagSet) {
+	f.StringVarP(&x.file, "file", "f", "", "read the Dockerfile `FILE`, - is stdin (default DIR/Dockerfile)")
+	f.StringVar(&x.target, "target", "", "build this `STAGE` instead of the last")
+	f.StringArrayVar(&x.args, "build-arg", nil, "give an ARG a value: `NAME=VALUE`, or NAME for that of the environment (several allowed)")
+	f.StringArrayVar(&x.contexts, "build-context", nil, "let `NAME=` a directory, docker-image://REF, oci-layout://DIR[:TAG], a repository of git or the https address of a tar take the place of a stage or image (several allowed)")
+	f.BoolVar(&x.check, "check", false, "say what is wrong or doubtful in the Dockerfile, and build nothing")
+}
+
+func (x *dockerfileFront) takes(path string) bool {
+	if isFile(filepath.Join(path, "Dockerfile")) {
+		return true
+	}
+	name := strings.ToLower(filepath.Base(path))
+	return isFile(path) && (strings.HasPrefix(name, "dockerfile") || strings.HasSuffix(name, ".dockerfile"))
+}
+
+func (x *dockerfileFront) jobs(c *cobra.Command, o *buildFlags, args []string) ([]dray.BuildJob, error) {
+	if len(args) > 1 {
+		return nil, usage(c, fmt.Errorf("%d directories: a Dockerfile has one", len(args)))
+	}
+	d, err := x.options(c, o, firstOf(args))
+	if err != nil {
+		return nil, err
+	}
+	j, err := o.job(dockerfile.New(d), o.edit.Targets...)
+	return []dray.BuildJob{j}, err
+}
+
+// options are what the flags say.
+func (x *dockerfileFront) options(c *cobra.Command, o *buildFlags, path string) (d dockerfile.Options, err error) {
+	d = dockerfile.Options{Context: path, File: x.file, Target: x.target, Host: oci.Platform{OS: "linux", Architecture: runtime.GOARCH}}
+	if isFile(path) && x.file == "" { // a Dockerfile of another name
+		d.Context, d.File = filepath.Dir(path), path
+	}
+	if x.file == "-" {
+		if d.Text, err = io.ReadAll(x.a.In); err != nil {
+			return d, err
+		}
+		d.File = "Dockerfile"
+	}
+	if d.Args, err = x.buildArgs(); err == nil {
+		d.Contexts, err = x.buildContexts()
+	}
+	if err != nil {
+		return d, usage(c, err)
+	}
+	if info, err := os.Stat(d.Context); err != nil || !info.IsDir() {
+		if err == nil {
+			err = oci.Errorf(oci.ErrInvalid, "%s is no directory", oci.Quote(d.Context))
+		}
+		return d, err
+	}
+	return d, x.epoch(o, d.Args["SOURCE_DATE_EPOCH"])
+}
+
+// epoch takes the time that a build argument says, as BuildKit does; the
+// variable of the environment comes first.
+func (x *dockerfileFront) epoch(o *buildFlags, value string) error {
+	if value == "" || !o.Created.IsZero() {
+		return nil
+	}
+	at, err := sourceDate(value)
+	if err == nil {
+		o.Created = at
+		if o.Time.IsZero() {
+			o.Time = at
+		}
+	}
+	return err
+}
+
+func (x *dockerfileFront) buildArgs() (map[string]string, error) {
+	args := map[string]string{}
+	for _, s := range x.args {
+		name, value, given := strings.Cut(s, "=")
+		if name == "" {
+			return nil, fmt.Errorf("--build-arg %s: want NAME=VALUE, or NAME", oci.Quote(s))
+		}
+		if !given {
+			if value = x.a.Getenv(name); value == "" {
+				continue
+			}
+		}
+		args[name] = value
+	}
+	return args, nil
+}
+
+func (x *dockerfileFront) buildContexts() (map[string]string, error) {
+	contexts := map[string]string{}
+	for _, s := range x.contexts {
+		name, value, _ := strings.Cut(s, "=")
+		if name == "" || value == "" {
+			return nil, fmt.Errorf("--build-context %s: want NAME=DIR, or NAME=docker-image://REF and so on", oci.Quote(s))
+		}
+		if n := strings.ToLower(name); n == "scratch" || n == "context" {
+			return nil, errors.New("--build-context " + name + ": that name has a meaning of its own")
+		}
+		contexts[name] = value
+	}
+	return contexts, nil
+}

@@ -125,7 +125,9 @@ func TestAttachedBeforeTag(t *testing.T) {
 	if _, err := attached(t, t.TempDir(), dray.BuildOptions{}, b, h.name+"/site:1"); err != nil { // another machine
 		t.Fatal(err)
 	}
-	if seen, _ := h.requests(); slices.ContainsFunc(seen, func(s string) bool { return !strings.HasPrefix(s, "HEAD ") && !strings.HasPrefix(s, "GET ") }) {
+	// Nothing is remembered there, so the artifacts are written again, as a
+	// registry's list of referrers may lack them; of content nothing moves.
+	if seen, _ := h.requests(); seen[0] != "HEAD /site/manifests/1" || slices.Contains(seen, "PUT /site/blobs/…") || slices.Contains(seen, "PUT /site/manifests/1") || len(seen) > 10 {
 		t.Errorf("on another machine: %q", seen)
 	}
 }
@@ -167,7 +169,9 @@ func TestAttachAgain(t *testing.T) {
 
 type failing struct{ error }
 
-func (f failing) Attest(context.Context, build.Subject) ([]build.Document, error) { return nil, f }
+func (f failing) Attest(context.Context, build.Subject) ([]build.Document, error) {
+	return nil, f.error
+}
 
 // Where a document cannot be made, nothing is written.
 func TestAttestorFails(t *testing.T) {

@@ -4,14 +4,16 @@ package dray_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/image-spec/specs-go"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dray-tools/dray"
 	"github.com/dray-tools/dray/build"
@@ -114,6 +116,20 @@ func (h *counted) putPlatforms(name string, platforms ...string) oci.Descriptor 
 		list = append(list, d)
 	}
 	return h.putIndex(name, list...)
+}
+
+func cutTag(name string) (repo, tag string) {
+	repo, tag, _ = strings.Cut(name, ":")
+	return repo, tag
+}
+
+func jsonOf(t *testing.T, v any) []byte {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
 }
 
 // A notary attaches documents with a text to an image, and one to the root.

@@ -195,6 +195,9 @@ func (p *place) block(text []byte) bool {
 	}
 	p.end = at
 	header := text[at : at+lineLen(text[at:])]
+	if len(header) > endLen(header) && header[0] != ' ' && header[0] != '\t' {
+		return false
+	}
 	from := at + len(header) - endLen(header)
 	at += len(header)
 	line := text[at : at+lineLen(text[at:])]

@@ -244,6 +244,7 @@ func TestBad(t *testing.T) {
 		{"kind: List\nitems: [{metadata: {labels: {app: x}}}, {}]\n", "f.yaml:2: the selector takes only some items of this list: write it with a line for each (- apiVersion: …)", some},
 		{"kind: List\nitems:\n- a: &a 1\n- b: *a\n  metadata: {labels: {app: x}}\n", "f.yaml:3: the selector takes only some items of this list, and others need what it leaves out", some},
 		{"a:\n|\n  ko://x\n", `f.yaml:2: "ko://x" is written in a way that is not understood: write it plainly`, nil},
+		{"a: >#-\n  ko://x\n", `f.yaml:1: "ko://x" is written in a way that is not understood: write it plainly`, nil},
 		{"a:\n  &a\n  |\n  ko://x\n", `f.yaml:2: "ko://x" is written in a way that is not understood: write it plainly`, nil},
 		{bomb(), "", nil},
 		{"metadata: {labels: *i}\n", "f.yaml:1: unknown anchor 'i' referenced", some},

@@ -42,6 +42,7 @@ type stage struct {
 	platform oci.Platform
 	from     *stage // an earlier stage that it begins with
 	other    *other // a directory that it begins with
+	unknown  bool   // the image that it begins with could not be read
 	commands []*command
 
 	stack *build.Stack
@@ -118,11 +119,11 @@ func (s *stage) origin() (o origin, err error) {
 		return o, nil
 	}
 	lex := s.lex()
-	name, used, unset, err := expand(lex, s.BaseName, s.global)
+	name, _, unset, err := expand(lex, s.BaseName, s.global)
 	if err != nil {
 		return o, located(s.name, firstLine(s.Location), err)
 	}
-	s.lintFrom(used, unset)
+	s.lintFrom(unset)
 	if name == "" {
 		return o, oci.Errorf(oci.ErrInvalid, "%s: FROM %s: the name is empty; does an ARG before the first FROM give it?", s.at(), s.BaseName)
 	}

@@ -25,7 +25,7 @@ type state struct {
 	workdir  string          // with slashes and without a drive
 	user     string
 	shell    []string
-	made     []string // directories that WORKDIR has made
+	made     []string // directories of an image for Windows that are known to be there
 	rooted   bool     // there was an absolute WORKDIR
 	last     map[string]*command
 }
@@ -113,6 +113,9 @@ func (s *stage) begin(ctx context.Context) error {
 	s.user = config.Config.User
 	if s.workdir, err = s.path("/", config.Config.WorkingDir, false); err != nil {
 		return err
+	}
+	if s.windows() {
+		s.made = []string{strings.ToLower(s.workdir)}
 	}
 	if raw := s.stack.Get("config", edit.Shell); raw != nil && json.Unmarshal(raw, &s.shell) != nil {
 		return oci.Errorf(oci.ErrInvalid, "the base has a Shell that is no list of words")

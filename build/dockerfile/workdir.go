@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"context"
 	"io"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -21,9 +22,9 @@ import (
 )
 
 // setWorkdir goes to a directory, and makes it if it is not there.
-func (s *stage) setWorkdir(ctx context.Context, c *command, path string) error {
-	s.lintWorkdir(c, path)
-	dir, err := s.path(s.workdir, path, false)
+func (s *stage) setWorkdir(ctx context.Context, c *command, to string) error {
+	s.lintWorkdir(c, to)
+	dir, err := s.path(s.workdir, to, false)
 	if err != nil {
 		return err
 	}
@@ -32,32 +33,49 @@ func (s *stage) setWorkdir(ctx context.Context, c *command, path string) error {
 		return err
 	}
 	line := "WORKDIR " + dir
-	there, err := s.isDir(ctx, dir)
+	missing, err := s.missing(ctx, dir)
 	if err != nil {
 		return err
 	}
-	if there {
+	if len(missing) == 0 {
 		return s.history(line)
 	}
 	owner, err := s.owner(ctx)
 	if err != nil {
 		return err
 	}
-	s.made = append(s.made, dir)
-	in := input.Tar(line, input.TarOptions{Owner: owner}, func(_ context.Context, w io.Writer) error { return writeDir(w, dir, owner) })
+	in := input.Tar(line, input.TarOptions{Owner: owner}, func(_ context.Context, w io.Writer) error { return writeDirs(w, missing, owner) })
 	_, err = s.stack.Add(ctx, in, build.AddOptions{Link: s.windows(), History: edit.History{CreatedBy: line}})
 	return err
 }
 
-// writeDir writes a tar of a directory.
-func writeDir(w io.Writer, dir string, owner *layer.Owner) error {
-	h := &tar.Header{Typeflag: tar.TypeDir, Name: strings.TrimPrefix(dir, "/") + "/", Mode: 0o755, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
-	if owner != nil {
-		h.Uid, h.Gid = owner.UID, owner.GID
+// missing are the directories that have to be made for one to be there, the
+// highest first.
+func (s *stage) missing(ctx context.Context, dir string) (list []string, err error) {
+	for ; ; dir = path.Dir(dir) {
+		there, err := s.isDir(ctx, dir)
+		if there || err != nil {
+			slices.Reverse(list)
+			return list, err
+		}
+		list = append(list, dir)
+		if s.windows() {
+			s.made = append(s.made, strings.ToLower(dir))
+		}
 	}
+}
+
+// writeDirs writes a tar of directories.
+func writeDirs(w io.Writer, dirs []string, owner *layer.Owner) error {
 	t := tar.NewWriter(w)
-	if err := t.WriteHeader(h); err != nil {
-		return err
+	for _, dir := range dirs {
+		h := &tar.Header{Typeflag: tar.TypeDir, Name: dir[1:] + "/", Mode: 0o755, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
+		if owner != nil {
+			h.Uid, h.Gid = owner.UID, owner.GID
+		}
+		if err := t.WriteHeader(h); err != nil {
+			return err
+		}
 	}
 	return t.Close()
 }
@@ -75,15 +93,19 @@ func (s *stage) owner(ctx context.Context) (*layer.Owner, error) {
 var ofWindows = []string{"/", "/windows", "/windows/system32", "/users", "/users/public", "/program files", "/programdata"}
 
 // isDir reports whether there is a directory. Nothing of a base of Windows is
-// read: there it is one that all have, or the base itself works in, or that was
+// read: there it is one that all have, or that the base works in, or that was
 // made before.
 func (s *stage) isDir(ctx context.Context, dir string) (bool, error) {
-	if slices.Contains(s.made, dir) || dir == "/" {
+	if dir == "/" {
 		return true, nil
 	}
 	if s.windows() {
-		return slices.Contains(ofWindows, strings.ToLower(dir)), nil
+		dir = strings.ToLower(dir)
+		return slices.Contains(s.made, dir) || slices.Contains(ofWindows, dir), nil
 	}
 	p, err := s.stack.Dir(ctx, dir[1:])
+	if err == nil && p.There == layer.Blocked {
+		err = oci.Errorf(oci.ErrInvalid, "WORKDIR %s: something that is no directory is in its place", oci.Quote(dir))
+	}
 	return p.There == layer.Present, err
 }

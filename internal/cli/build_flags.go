@@ -25,10 +25,15 @@ type buildFlags struct {
 	push      bool
 	output    []string
 	metadata  string
+	use       func(*dray.Built) error // takes the results, which are not printed then
 	watch     bool
 	watched   []string // files beside what the builders read
 	writes    []string // files that a kind writes, beside its targets
 	unpushed  bool     // there are names that --push would write to
+	described bool     // the build is one of dray.yaml
+
+	result func(n int, i dray.BuiltImage) string // what is printed of build n; nil: REPOSITORY@DIGEST
+	after  func(b *dray.Built) error             // is called when all is written; nil: nothing is
 }
 
 func (a *app) addBuildFlags(f *pflag.FlagSet, o *buildFlags) {

@@ -68,6 +68,9 @@ var word = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 // options finds out what flags and environment say together.
 func (k *koNames) options(a *app, c *cobra.Command, o *buildFlags) (*goNames, error) {
 	n := &goNames{koNames: k, repo: strings.TrimSuffix(a.Getenv("KO_DOCKER_REPO"), "/"), tags: slices.Clone(k.tags)}
+	if o.described { // it says itself where it goes
+		n.repo = ""
+	}
 	if k.local && n.repo == "" {
 		n.repo = localDomain
 	}
@@ -85,7 +88,7 @@ func (k *koNames) options(a *app, c *cobra.Command, o *buildFlags) (*goNames, er
 		}
 	}
 	asked := c.Flags().Changed("push")
-	n.push = n.repo != "" && (o.push || !asked && !o.unpushed && (len(n.refs) == 0 || len(n.tags) > 0))
+	n.push = n.repo != "" && (o.push || !asked && (len(n.refs) == 0 || len(n.tags) > 0))
 	if asked && !o.push {
 		n.refs = nil
 	}
@@ -101,6 +104,8 @@ func (k *koNames) options(a *app, c *cobra.Command, o *buildFlags) (*goNames, er
 // check refuses what cannot be meant.
 func (n *goNames) check(o *buildFlags) error {
 	switch {
+	case o.described && (n.tagOnly || n.koNames.refs != ""):
+		return errors.New("--tag-only and --image-refs mean nothing for builds of dray.yaml; --metadata-file has all references")
 	case o.push && n.repo == "" && len(n.refs) == 0:
 		return errors.New("--push: where to? Set KO_DOCKER_REPO, or say -t REF")
 	case n.tagOnly && (len(n.tags) != 1 || n.tags[0] == "latest"):
@@ -185,7 +190,7 @@ func (n *goNames) hook(o *buildFlags, groups [][]*golang.Program) error {
 	if n.koNames.refs == "" {
 		return nil
 	}
-	o.writes = append(o.writes, n.koNames.refs)
+	o.writes = []string{n.koNames.refs}
 	o.after = func(b *dray.Built) error { return writeRefs(n.koNames.refs, repos, b) }
 	return nil
 }

@@ -139,6 +139,7 @@ func (a *app) specJob(c *cobra.Command, g *given, b spec.Build) ([]dray.BuildJob
 		return nil, oci.Errorf(oci.ErrUnsupported, "%s: builds of the kind %s cannot be made here", b.At, b.Kind)
 	}
 	k := a.kind(a.frontends()[n])
+	k.o.described = true
 	for _, s := range b.Settings {
 		if s.Key.Form != spec.Pairs && g.has(s.Key.Flag) || s.Key.Flag == "tag" && !g.has("push") {
 			continue

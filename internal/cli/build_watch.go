@@ -38,6 +38,7 @@ func (a *app) buildWatched(c *cobra.Command, o *buildFlags, ask func() ([]dray.B
 			return err
 		}
 		jobs, err := ask()
+		w.Ignore(o.writes...)
 		for _, j := range jobs {
 			w.Ignore(onDisk(j.Targets)...)
 		}

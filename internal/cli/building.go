@@ -78,13 +78,19 @@ func (a *app) buildJobs(c *cobra.Command, o *buildFlags, jobs []dray.BuildJob) e
 	if err == nil && o.metadata != "" {
 		err = saveMetadata(o.metadata, b)
 	}
+	if err == nil && o.after != nil {
+		err = o.after(b)
+	}
 	if err != nil {
 		return err
+	}
+	if o.use != nil {
+		return o.use(b)
 	}
 	if !o.edit.format.text() {
 		return o.edit.format.print(a.Out, buildOutcome{b.Builds, outcome(b.Plan, nil)})
 	}
-	return a.buildResults(b, o.unpushed)
+	return a.buildResults(b, o)
 }
 
 // printBuilds says what a dry run would make.
@@ -107,10 +113,10 @@ func (a *app) printBuilds(b *dray.Built) {
 
 // buildResults prints REPOSITORY@DIGEST of the first target of each build, or the
 // digest of one that has none.
-func (a *app) buildResults(b *dray.Built, unpushed bool) error {
+func (a *app) buildResults(b *dray.Built, o *buildFlags) error {
 	kept := ""
 	next := 0
-	for _, i := range b.Builds {
+	for at, i := range b.Builds {
 		line := string(i.Root.Digest)
 		for n := range i.Targets {
 			to := b.Images[next]
@@ -124,10 +130,13 @@ func (a *app) buildResults(b *dray.Built, unpushed bool) error {
 		}
 		if len(i.Targets) == 0 {
 			how := "give it a name with -t"
-			if unpushed {
+			if o.unpushed {
 				how = "--push writes it where " + spec.Name + " says"
 			}
 			a.note("%s is written nowhere: %s", i.Name, how)
+		}
+		if o.result != nil {
+			line = o.result(at, i)
 		}
 		if _, err := fmt.Fprintln(a.Out, line); err != nil {
 			return err

@@ -34,7 +34,7 @@ func newKiller(t *testing.T, upstream string) *killer {
 	k := &killer{left: -1}
 	rp := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: upstream})
 	rp.ErrorLog = log.New(io.Discard, "", 0)
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		dead := r.Method != http.MethodGet && r.Method != http.MethodHead && k.write()
 		if dead && !k.after {
 			panic(http.ErrAbortHandler)
@@ -42,6 +42,7 @@ func newKiller(t *testing.T, upstream string) *killer {
 		rp.ServeHTTP(w, r)
 	}))
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.Start()
 	t.Cleanup(srv.Close)
 	k.addr = strings.TrimPrefix(srv.URL, "http://")
 	return k
@@ -91,8 +92,10 @@ func TestBuildKilled(t *testing.T) {
 	if err := os.MkdirAll(site, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(site, "index.html"), []byte("hello"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, file := range []string{filepath.Join(site, "index.html"), site + "-old"} {
+		if err := os.WriteFile(file, []byte("hello"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for name, start := range map[string]func(*testing.T) string{"without referrers": distribution, "with referrers": served} {
 		t.Run(name, func(t *testing.T) {
@@ -102,6 +105,9 @@ func TestBuildKilled(t *testing.T) {
 			for n := 1; ; n++ {
 				repo := fmt.Sprintf("/site%d:1", n)
 				args := []string{"build", "-q", "files", site + ":/srv", "--from", "scratch+certs", "--platform", "linux/amd64,linux/arm64", "-t", k.addr + repo}
+				if n%3 == 0 { // the tag means something already, which has all of its own
+					dray(t, "build", "-q", "files", site+"-old:/old", "--from", "scratch+certs", "--platform", "linux/amd64,linux/arm64", "-t", registry+repo)
+				}
 				done := k.run(t, n, n%2 == 0, drayBin, args...)
 				if _, _, err := try(t, drayBin, "digest", registry+repo); err == nil {
 					complete(t, n, registry+repo)

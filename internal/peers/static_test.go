@@ -4,6 +4,8 @@ package peers_test
 
 import (
 	"encoding/pem"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,7 +21,9 @@ import (
 func TestStaticBase(t *testing.T) {
 	t.Parallel()
 	docker := newDockerEngine(t)
-	web := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	web := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	web.Config.ErrorLog = log.New(io.Discard, "", 0) // of those who do not trust it
+	web.StartTLS()
 	defer web.Close()
 	dir := t.TempDir()
 	ca, program := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "program")

@@ -92,7 +92,7 @@ func mustBuild(t *testing.T, env dray.Env, o dray.BuildOptions, jobs ...dray.Bui
 // putIndex makes an index of images that are in its repository.
 func (h *counted) putIndex(name string, list ...oci.Descriptor) oci.Descriptor {
 	h.t.Helper()
-	x := oci.Bytes(oci.MediaIndex, jsonOf(h.t, v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: oci.MediaIndex, Manifests: list}))
+	x := oci.Bytes(oci.MediaIndex, jsonOf(h.t, v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: oci.MediaIndex, Manifests: append([]oci.Descriptor{}, list...)}))
 	repo, tag := cutTag(name)
 	f := ocitest.Fixture{Root: x.Descriptor(), Blobs: []oci.Blob{x}}
 	if err := f.Push(h.t.Context(), h.repo(repo), tag); err != nil {

@@ -54,3 +54,44 @@ func TestMade(t *testing.T) {
 		m.Close()
 	}
 }
+
+// A tar with a key is put in place, and found again without being written.
+func TestTarWithKey(t *testing.T) {
+	t.Parallel()
+	raw := makeTar(t, entry{"lib/", nil}, text("lib/a"))
+	cache := t.TempDir()
+	calls := 0
+	run := func(key string, o input.TarOptions, on input.Onto) *input.Layer {
+		m := maker(t, input.Options{CacheDir: cache})
+		o.Key = key
+		return made(t, m, input.Tar("it", o, func(_ context.Context, w io.Writer) error {
+			calls++
+			_, err := w.Write(raw)
+			return err
+		}), on)
+	}
+	for _, c := range []struct {
+		key   string
+		o     input.TarOptions
+		on    input.Onto
+		calls int
+		names string
+	}{
+		{"one", input.TarOptions{}, input.Onto{Ground: ground{}}, 1, "lib lib/a"},
+		{"one", input.TarOptions{}, input.Onto{Ground: ground{}}, 1, ""},
+		{"one", input.TarOptions{}, input.Onto{Ground: merged}, 2, "usr/lib/a"},
+		{"one", input.TarOptions{Over: "."}, input.Onto{Ground: merged}, 3, "usr/lib usr/lib/a"},
+		{"one", input.TarOptions{Over: "."}, input.Onto{Ground: merged}, 3, ""},
+		{"two", input.TarOptions{}, input.Onto{Ground: ground{}}, 4, "lib lib/a"},
+	} {
+		l := run(c.key, c.o, c.on)
+		if calls != c.calls {
+			t.Errorf("%+v: written %d times, want %d", c, calls, c.calls)
+		}
+		if c.names != "" {
+			if got := names(t, unpacked(t, l)); got != c.names {
+				t.Errorf("%+v: got %s", c, got)
+			}
+		}
+	}
+}

@@ -26,12 +26,12 @@ type Options struct {
 
 // A File is a stream of documents.
 type File struct {
-	Refs []Ref // in the order of the file
+	Name string // for errors
+	Refs []Ref  // in the order of the file
 	// Notes say what looks like a reference and is none: NAME:LINE: text.
 	Notes []string
 
 	more int // notes
-	name string
 	docs []*document
 }
 
@@ -44,7 +44,7 @@ type Ref struct {
 // Parse finds the references of a file. The name is for errors, which are of
 // ErrInvalid and say NAME:LINE where a line is known.
 func Parse(name string, data []byte, o Options) (*File, error) {
-	f := &File{name: name}
+	f := &File{Name: name}
 	if len(data) > MaxFile {
 		return nil, oci.Errorf(oci.ErrInvalid, "%s: larger than %d MiB", name, MaxFile>>20)
 	}
@@ -115,15 +115,15 @@ func (f *File) parse(d *document, o Options) ([]*document, error) {
 }
 
 func (f *File) wrong(line int, format string, args ...any) error {
-	return oci.Errorf(oci.ErrInvalid, "%s:%d: %s", f.name, line, fmt.Sprintf(format, args...))
+	return oci.Errorf(oci.ErrInvalid, "%s:%d: %s", f.Name, line, fmt.Sprintf(format, args...))
 }
 
 // note notes something; the first places are enough to understand it.
 func (f *File) note(line int, format string, args ...any) {
 	const most = 10
 	if f.more++; f.more <= most {
-		f.Notes = append(f.Notes, fmt.Sprintf("%s:%d: %s", f.name, line, fmt.Sprintf(format, args...)))
+		f.Notes = append(f.Notes, fmt.Sprintf("%s:%d: %s", f.Name, line, fmt.Sprintf(format, args...)))
 		return
 	}
-	f.Notes = append(f.Notes[:most], fmt.Sprintf("%s: %d more such places", f.name, f.more-most))
+	f.Notes = append(f.Notes[:most], fmt.Sprintf("%s: %d more such places", f.Name, f.more-most))
 }

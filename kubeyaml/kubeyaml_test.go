@@ -71,7 +71,7 @@ var replaced = []struct{ name, in, want string }{
 	{"empty", "", ""},
 	{"json", "{\n\t\"a\" : \"ko://x\",\"ko://k\":[\"ko:\\/\\/x\", 1e999, true,null,{\"b\":\"\\ud83d\\ude00\"} ,\"ko://x\"]}\n", "{\n\t\"a\" : \"IMAGE\",\"ko://k\":[\"IMAGE\", 1e999, true,null,{\"b\":\"\\ud83d\\ude00\"} ,\"IMAGE\"]}\n"},
 	{"json with a mark and a marker", "\ufeff---\r\n{\"a\":\"ko://x\"}", "\ufeff---\r\n{\"a\":\"IMAGE\"}"},
-	{"several json", "{\"a\":\"ko://x\"}\n\n{\"b\":\"ko://y\"} {\"c\":{\"d\":\"ko://z\"}}", "---\n{\"a\":\"IMAGE\"}\n\n---\n{\"b\":\"IMAGE\"} \n---\n{\"c\":{\"d\":\"IMAGE\"}}"},
+	{"several json", "{\"a\":\"ko://x\"}\n\n{\"b\":\"ko://y\"} {\"c\":{\"d\":\"ko://z\"}}", "{\"a\":\"IMAGE\"}\n\n{\"b\":\"IMAGE\"} {\"c\":{\"d\":\"IMAGE\"}}"},
 	{"several json after a marker", "---\n{\"a\":\"ko://x\"}\n{\"b\":\"ko://y\"}\n---\n{\"c\":1}", "---\n{\"a\":\"IMAGE\"}\n---\n{\"b\":\"IMAGE\"}\n---\n{\"c\":1}"},
 	{"nearly json", "{\"a\": \"ko://x\", # c\n}\n", "{\"a\": \"IMAGE\", # c\n}\n"},
 	{"json on the marker's line", "--- {\"a\": \"ko://x\"}\n", "--- {\"a\": \"IMAGE\"}\n"},
@@ -93,7 +93,7 @@ func TestReplace(t *testing.T) {
 			if n := strings.Count(c.want, "IMAGE"); len(f.Refs) != n {
 				t.Errorf("%d references, want %d: %v", len(f.Refs), n, f.Refs)
 			}
-			if !strings.Contains(c.name, "several json") {
+			if !strings.Contains(c.name, "several json after") {
 				if got := write(t, nil, f); got != c.in {
 					t.Errorf("without images: got %q", got)
 				}
@@ -170,6 +170,7 @@ func TestJoin(t *testing.T) {
 		{"comments and nothing", "# a\n====\na: 1\n====\n====\n# b\n====\nb: 2\n", "# a\na: 1\n# b\n---\nb: 2\n"},
 		{"byte order marks", "\ufeffa: 1\n====\n\ufeffb: 2\n====\n\ufeff---\nb: 2\n", "\ufeffa: 1\n---\nb: 2\n---\nb: 2\n"},
 		{"json", "{\"a\":1}\n====\n{\"b\":2}\n====\nc: 3\n", "---\n{\"a\":1}\n---\n{\"b\":2}\n---\nc: 3\n"},
+		{"nothing but json", "{\"a\":1}====\n{\"b\":2}\n====\n{\"c\":3} {}", "{\"a\":1}\n{\"b\":2}\n{\"c\":3} {}"},
 		{"directives", "a: 1\n====\n%YAML 1.1\n---\nb: 2\n", "a: 1\n...\n%YAML 1.1\n---\nb: 2\n"},
 		{"directives after an end", "a: 1\n...\n====\n%YAML 1.1\n---\nb: 2\n", "a: 1\n...\n%YAML 1.1\n---\nb: 2\n"},
 	} {
@@ -200,7 +201,7 @@ func TestSelect(t *testing.T) {
 		{"end of list", "kind: PodList\nitems:\n- metadata: {labels: {app: x}}\n- {a: ko://b}\n...\n---\n", "kind: PodList\nitems:\n- metadata: {labels: {app: x}}\n...\n", ""},
 		{"no list", "kind: Pod\nitems: []\n---\nkind: List\nitems: []\n---\nkind: List\nitems:\n- a: 1\n", "", ""},
 		{"json", `{"kind":"List","items":[{"a":1}, {"a":"ko://a"} , {"metadata":{"labels":{"app":"x"}},"b":"ko://b"}, {"c":"ko://c"},{"metadata":{"labels":{"app":"x"}}} ,{"d":1} ],"e":"ko://e"}` + "\n{}\n" + `{"metadata":{"labels":{"app":"x"}},"i":"ko://i"}`,
-			"---\n" + `{"kind":"List","items":[{"metadata":{"labels":{"app":"x"}},"b":"ko://b"},{"metadata":{"labels":{"app":"x"}}} ],"e":"ko://e"}` + "\n---\n" + `{"metadata":{"labels":{"app":"x"}},"i":"ko://i"}`, "ko://b ko://e ko://i"},
+			`{"kind":"List","items":[{"metadata":{"labels":{"app":"x"}},"b":"ko://b"},{"metadata":{"labels":{"app":"x"}}} ],"e":"ko://e"}` + "\n" + `{"metadata":{"labels":{"app":"x"}},"i":"ko://i"}`, "ko://b ko://e ko://i"},
 		{"flow", "{kind: List, items: [{metadata: {labels: {app: x}}}]}\n", "{kind: List, items: [{metadata: {labels: {app: x}}}]}\n", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -51,7 +51,7 @@ func (f *File) selects(d *document, t *tree, match func(map[string]string) bool)
 	case t.ends != nil:
 		return true, d.cutJSON(t, items.Content, stays)
 	case items.Style&yaml.FlowStyle != 0 || items != &o.Items:
-		return false, oci.Errorf(oci.ErrUnsupported, "%s:%d: the selector takes only some items of this list: write it with a line for each (- apiVersion: …)", f.name, t.line+items.Line)
+		return false, oci.Errorf(oci.ErrUnsupported, "%s:%d: the selector takes only some items of this list: write it with a line for each (- apiVersion: …)", f.Name, t.line+items.Line)
 	}
 	return true, f.cutYAML(d, t, items.Content, stays)
 }
@@ -98,7 +98,7 @@ func (f *File) cutYAML(d *document, t *tree, items []*yaml.Node, stays []bool) e
 		}
 	}
 	if _, err := f.parseYAML(&document{text: apply(d.text, d.cuts), line: d.line}); err != nil { // as for an anchor that went with an item
-		return oci.Errorf(oci.ErrUnsupported, "%s:%d: the selector takes only some items of this list, and others need what it leaves out", f.name, t.line+items[0].Line)
+		return oci.Errorf(oci.ErrUnsupported, "%s:%d: the selector takes only some items of this list, and others need what it leaves out", f.Name, t.line+items[0].Line)
 	}
 	return nil
 }

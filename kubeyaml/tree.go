@@ -196,7 +196,7 @@ func (d *document) cut(trees []*tree) (list []*document) {
 		if n < len(trees)-1 {
 			end = trees[n+1].at.find(trees[n+1].root)
 		}
-		c := &document{text: d.text[start:end], line: t.root.Line, json: true}
+		c := &document{text: d.text[start:end], line: t.root.Line, json: true, follows: true}
 		if n == 0 {
 			c.marked, c.follows, c.bom = d.marked, d.follows, d.bom
 		}

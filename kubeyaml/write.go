@@ -13,29 +13,24 @@ import (
 	"github.com/dray-tools/dray/oci"
 )
 
-// Write writes files one after another as one stream of YAML, with what stands
-// for each reference in its place; one for which there is nothing stays. A file
-// by itself keeps all other bytes. Where documents of two files, or of JSON,
-// meet, "---" is put between them. ErrInvalid if what stands for a reference is
-// not one line of ASCII.
+// Write writes files one after another as one stream with what stands for each
+// reference in its place; one for which there is nothing stays. The stream is
+// YAML, or JSON values if there is nothing else, as kubectl reads both. A file by
+// itself keeps all other bytes; where documents of two files meet, or JSON values
+// beside YAML, "---" is put between them. ErrInvalid if what stands for a
+// reference is not one line of ASCII.
 func Write(w io.Writer, files []*File, with map[string]string) error {
 	var docs []*document
-	values := 0
 	for _, f := range files {
 		docs = append(docs, f.docs...)
 	}
-	for _, d := range docs {
-		if d.hasValue {
-			values++
-		}
-	}
-	out := &writer{w: w}
+	out := &writer{w: w, isJSON: !slices.ContainsFunc(docs, func(d *document) bool { return d.marked || d.hasValue && !d.json })}
 	for _, d := range docs {
 		text, err := d.replace(with)
 		if err != nil {
 			return err
 		}
-		if err := out.document(d, text, values > 1); err != nil {
+		if err := out.document(d, text); err != nil {
 			return err
 		}
 	}
@@ -44,28 +39,29 @@ func Write(w io.Writer, files []*File, with map[string]string) error {
 
 // A writer knows what was written last.
 type writer struct {
-	w     io.Writer
-	some  bool // anything
-	value bool // a document that is not marked, or the one before it, has to be separated
-	line  bool // the last line has an end
-	ended bool // the last document has "..."
+	w      io.Writer
+	isJSON bool // there is nothing but JSON
+	some   bool // there is something before
+	value  bool // that is more than comments
+	line   bool // the last line has an end
+	ended  bool // the last document has "..."
 }
 
-func (o *writer) document(d *document, text []byte, several bool) error {
+func (o *writer) document(d *document, text []byte) error {
 	between := ""
 	if o.some {
 		if d.bom { // which begins a stream
 			text = text[len(bom):]
 		}
-		if !o.line {
+		if !o.line && !(o.isJSON && d.follows) {
 			between = "\n"
 		}
 	}
 	switch {
 	case d.directed && o.value && !o.ended:
 		between += "...\n"
-	case d.marked || !d.hasValue || d.follows && o.ended:
-	case o.value || d.json && several: // kubectl takes what begins with { for nothing but JSON
+	case o.isJSON || d.marked || !d.hasValue || d.follows && o.ended:
+	case o.value || d.json: // kubectl takes what begins with { for nothing but JSON
 		between += "---\n"
 	}
 	if _, err := io.WriteString(o.w, between); err != nil {

@@ -45,6 +45,7 @@ func (x *evaluation) globals(given map[string]string) (vars, error) {
 	lex := shell.NewLex(x.escape)
 	for _, c := range x.script.args {
 		for _, a := range c.Args {
+			x.known[a.Key] = true
 			if value, ok := given[a.Key]; ok {
 				v.args[a.Key] = value
 				x.use(a.Key)

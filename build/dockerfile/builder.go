@@ -13,9 +13,11 @@ import (
 // Options say what is built. Files are read when Targets is called, so that a
 // Builder can be run again after a change.
 type Options struct {
-	// Context is the directory that COPY and ADD take files from.
+	// Context is the directory that COPY and ADD take files from; or an address: of a
+	// repository of git, as https://host/repo.git#branch:directory, or of a tar.
 	Context string
-	// File is the Dockerfile; "": Dockerfile in the context.
+	// File is the Dockerfile; "": Dockerfile in the context. In a context from
+	// elsewhere it is a path.
 	File string
 	// Text is the Dockerfile itself, if it is in no file; File is its name then.
 	Text []byte
@@ -26,8 +28,15 @@ type Options struct {
 	// Args are the values of arguments that were given for this build.
 	Args map[string]string
 	// Contexts take the place of stages and images of that name, or are what --from
-	// names: a directory, docker-image://REF, or oci-layout://DIR[:TAG|@DIGEST].
+	// names: a directory or an address like Context, docker-image://REF, or
+	// oci-layout://DIR[:TAG|@DIGEST].
 	Contexts map[string]string
+	// Foreign says that the files of the context are not the user's: the Dockerfile is
+	// not read where a link leads out of it.
+	Foreign bool
+	// Scratch is a directory for contexts from elsewhere, that has to be there until
+	// the result is written; "": there can be none.
+	Scratch string
 	// Host is the platform of this machine: of BUILDPLATFORM, and what is built where
 	// nothing else is said.
 	Host oci.Platform
@@ -62,7 +71,7 @@ func (b *builder) Name() string {
 // Targets implements build.Builder. All is evaluated for each target, without
 // its layers.
 func (b *builder) Targets(ctx context.Context, e *build.Engine, want build.Want) ([]build.Target, error) {
-	p, err := b.o.load(e)
+	p, err := b.o.load(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -70,10 +79,14 @@ func (b *builder) Targets(ctx context.Context, e *build.Engine, want build.Want)
 	if err != nil {
 		return nil, err
 	}
+	lint, err := p.lint()
+	if err != nil {
+		return nil, err
+	}
 	all := make([]*evaluation, len(targets))
 	var runs []*command
 	for n, t := range targets {
-		if all[n], err = p.evaluation(t, nil); err != nil {
+		if all[n], err = p.evaluation(t, lint.Linter); err != nil {
 			return nil, err
 		}
 		found, err := all[n].reach(ctx)
@@ -87,9 +100,13 @@ func (b *builder) Targets(ctx context.Context, e *build.Engine, want build.Want)
 	}
 	for _, x := range all {
 		x.dry = true
+		x.lintFile()
 		if _, err := x.run(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err := lint.failed(); err != nil {
+		return nil, err
 	}
 	p.noteArgs()
 	b.mu.Lock()

@@ -3,10 +3,12 @@
 package dockerfile
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dray-tools/dray/build/place"
@@ -22,11 +24,11 @@ type other struct {
 	image  string
 }
 
-// others are the contexts that were given names.
-func (o Options) others() (map[string]*other, error) {
-	all := map[string]*other{}
-	for name, value := range o.Contexts {
-		x := &other{name: name}
+// others finds the contexts that were given names.
+func (p *plan) others(ctx context.Context) (err error) {
+	p.other = map[string]*other{}
+	for _, name := range slices.Sorted(maps.Keys(p.o.Contexts)) {
+		x, value := &other{name: name}, p.o.Contexts[name]
 		image, isImage := strings.CutPrefix(value, "docker-image://")
 		layout, isLayout := strings.CutPrefix(value, "oci-layout://")
 		switch {
@@ -35,14 +37,21 @@ func (o Options) others() (map[string]*other, error) {
 		case isLayout:
 			x.image = "oci:" + layout
 		default:
-			x.dir = value
-			if err := x.open(); err != nil {
-				return nil, err
+			var text []byte
+			x.dir, text, err = p.directory(ctx, value)
+			if err == nil && text != nil {
+				err = oci.Errorf(oci.ErrInvalid, "it is no tar")
+			}
+			if err == nil {
+				err = x.open()
+			}
+			if err != nil {
+				return oci.Wrap("build context", name, err)
 			}
 		}
-		all[familiar(name)] = x
+		p.other[familiar(name)] = x
 	}
-	return all, nil
+	return nil
 }
 
 // open finds the files of a directory, without what its own .dockerignore leaves
@@ -53,13 +62,18 @@ func (x *other) open() error {
 		err = oci.Errorf(oci.ErrInvalid, "%s is no directory", oci.Quote(x.dir))
 	}
 	if err != nil {
-		return oci.Wrap("build context", x.name, err)
+		return err
 	}
-	patterns, err := readIgnore(filepath.Join(x.dir, ".dockerignore"))
+	var list []string
+	f, err := os.OpenInRoot(x.dir, ".dockerignore")
+	if err == nil {
+		list, err = patterns(f)
+		err = oci.Wrap("", ".dockerignore", err)
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	x.source = place.Context(x.dir, patterns)
+	x.source = place.Context(x.dir, list)
 	return nil
 }
 

@@ -50,6 +50,7 @@ func (s *stage) place(ctx context.Context, c *command, spec place.Spec, what ins
 			return err
 		}
 	}
+	s.lintIgnored(c, spec.Sources)
 	if s.dry {
 		return nil
 	}

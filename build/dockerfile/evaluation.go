@@ -24,6 +24,7 @@ type evaluation struct {
 	*script
 	platform oci.Platform
 	global   vars
+	known    map[string]bool // names of ARGs before the first FROM
 	all      []*stage
 	images   map[string]*stage // that --from names and that are no stages
 	target   *stage
@@ -31,6 +32,7 @@ type evaluation struct {
 	base     *build.Base // of root; nil: what the file says
 	lint     *linter.Linter
 	dry      bool // everything but layers and history
+	checks   bool // for Check: what cannot be read or run is left out
 }
 
 // A stage is what begins with a FROM, or an image that is only copied from.
@@ -223,7 +225,11 @@ func (s *stage) open(ctx context.Context, o origin) error {
 			p = *o.platform
 		}
 		var err error
-		if b, err = s.image(ctx, o.image, p); err != nil {
+		if b, err = s.image(ctx, o.image, p); err != nil && s.checks && ctx.Err() == nil {
+			s.e.Note("%s: the base could not be read, so nothing is known of what it sets (%v)", s.at(), err)
+			b, err, s.unknown = &build.Base{Name: build.Scratch, Platform: p}, nil, true
+		}
+		if err != nil {
 			return oci.Wrap("", s.at(), err)
 		}
 	}

@@ -3,7 +3,9 @@
 package dockerfile
 
 import (
+	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -11,6 +13,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/util/suggest"
 	"github.com/moby/buildkit/util/system"
+	"github.com/moby/patternmatcher"
 
 	"github.com/dray-tools/dray/oci"
 )
@@ -115,6 +118,9 @@ func (x *evaluation) lintDefaults() {
 
 func (s *stage) lintFrom(unset map[string]struct{}) {
 	for name := range unset {
+		if s.known[name] {
+			continue
+		}
 		near, _ := suggest.Search(name, s.global.Keys(), true)
 		s.evaluation.warn(&linter.RuleUndefinedArgInFrom, s.Location, s.Comments, linter.RuleUndefinedArgInFrom.Format(name, near))
 	}
@@ -206,6 +212,31 @@ func (s *stage) lintWorkdir(c *command, to string) {
 	}
 	s.rooted = true
 }
+
+// lintIgnored is about sources that .dockerignore leaves out. What is taken in
+// again there is too much to follow.
+func (s *stage) lintIgnored(c *command, sources []string) {
+	if s.lint == nil || c.from != nil || len(s.ignored) == 0 {
+		return
+	}
+	m, err := patternmatcher.New(s.ignored)
+	if err != nil || m.Exclusions() {
+		return
+	}
+	for _, src := range sources {
+		src = path.Clean(strings.TrimPrefix(src, "/"))
+		all := slices.ContainsFunc(m.Patterns(), func(p *patternmatcher.Pattern) bool { return strings.Trim(p.String(), "*/") == "" })
+		if strings.Contains(src, "://") || src == "." && !all {
+			continue
+		}
+		if out, err := m.MatchesOrParentMatches(src); err == nil && out {
+			s.warn(c, &linter.RuleCopyIgnoredFile, linter.RuleCopyIgnoredFile.Format(title(c.Name()), src))
+		}
+	}
+}
+
+// title is a word as it begins a sentence.
+func title(s string) string { return strings.ToUpper(s[:1]) + strings.ToLower(s[1:]) }
 
 // secret reports whether a name looks like that of something that must not be
 // told: a word of it does, and none says that it is harmless.

@@ -3,9 +3,10 @@
 package dockerfile
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -27,12 +28,17 @@ type plan struct {
 	o       Options
 	e       *build.Engine
 	name    string // of the Dockerfile, for errors
+	path    string // of it; "": it is in no file
 	text    []byte
-	ignore  string // the file with patterns; "": none
+	ignore  string // the file with patterns of what is left out; "": none
+	ignored []string
+	dir     string // of the context; "": there is none
 	context place.Source
 	set     *place.Set
 	other   map[string]*other // contexts by the names that they have
 	swap    bool              // the base of the target is the user's, not the file's
+
+	materials []build.Material // contexts from elsewhere
 
 	mu     sync.Mutex
 	used   map[string]bool // arguments that were given and are declared
@@ -46,76 +52,103 @@ type loading struct {
 }
 
 // load reads the Dockerfile and what belongs to it.
-func (o Options) load(e *build.Engine) (*plan, error) {
+func (o Options) load(ctx context.Context, e *build.Engine) (*plan, error) {
 	p := &plan{o: o, e: e, name: o.File, text: o.Text, set: place.NewSet(place.Options{KeepTimes: o.KeepTimes}),
 		used: map[string]bool{}, stacks: map[oci.Digest]*loading{}}
-	if p.text == nil {
-		if p.name == "" {
-			p.name = filepath.Join(o.Context, "Dockerfile")
-		}
-		var err error
-		if p.text, err = readBounded(p.name); err != nil {
-			return nil, err
-		}
-	}
-	if p.name == "" {
-		p.name = "Dockerfile"
-	}
-	if o.Context != "" {
-		patterns, err := p.patterns()
-		if err != nil {
-			return nil, err
-		}
-		p.context = place.Context(o.Context, patterns)
-	}
-	var err error
-	p.other, err = o.others()
-	return p, err
-}
-
-// readBounded reads a file that a Dockerfile could be.
-func readBounded(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	dir, text, err := p.directory(ctx, o.Context)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxText+1))
-	if err == nil && len(text) > maxText {
-		err = oci.Errorf(oci.ErrInvalid, "%s: more than %d bytes", name, maxText)
+	if p.dir = dir; text != nil {
+		p.dir, p.text, p.name = "", text, ""
 	}
-	return text, err
+	if p.text == nil {
+		if p.path = p.name; p.name == "" || p.foreign() && !filepath.IsAbs(p.name) {
+			p.path = filepath.Join(p.dir, cmp.Or(p.name, "Dockerfile"))
+		}
+		if !p.foreign() {
+			p.name = p.path
+		}
+	}
+	p.name = cmp.Or(p.name, "Dockerfile")
+	if p.path != "" {
+		if p.text, err = p.read(); err != nil {
+			return nil, err
+		}
+	}
+	if p.dir != "" {
+		if err := p.readIgnore(); err != nil {
+			return nil, err
+		}
+		p.context = place.Context(p.dir, p.ignored)
+	}
+	return p, p.others(ctx)
 }
 
-// patterns are what is left out of the context: those of a file beside the
-// Dockerfile that is called like it, or else those of .dockerignore.
-func (p *plan) patterns() ([]string, error) {
-	names := []string{filepath.Join(p.o.Context, ".dockerignore")}
-	if p.o.Text == nil {
-		names = append([]string{p.name + ".dockerignore"}, names...)
+// foreign reports whether the files of the context are not the user's.
+func (p *plan) foreign() bool { return p.o.Foreign || p.dir != p.o.Context }
+
+// read reads the Dockerfile.
+func (p *plan) read() ([]byte, error) {
+	f, err := p.open(p.path)
+	if err == nil {
+		defer f.Close()
+		var text []byte
+		if text, err = ReadText(f); err == nil {
+			return text, nil
+		}
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok && p.foreign() { // not where it is just now
+		err = e.Err
+	} else if ok {
+		return nil, err
+	}
+	return nil, oci.Wrap("", p.name, err)
+}
+
+// open opens a file beside the Dockerfile. In a context that is not the user's,
+// links do not lead out of it.
+func (p *plan) open(name string) (*os.File, error) {
+	if rel, err := filepath.Rel(p.dir, name); err == nil && filepath.IsLocal(rel) && p.foreign() {
+		return os.OpenInRoot(p.dir, rel)
+	}
+	return os.Open(name)
+}
+
+// readIgnore finds what is left out of the context: what a file beside the
+// Dockerfile says that is called like it, or else .dockerignore.
+func (p *plan) readIgnore() error {
+	names := []string{filepath.Join(p.dir, ".dockerignore")}
+	if p.path != "" {
+		names = append([]string{p.path + ".dockerignore"}, names...)
 	}
 	for _, name := range names {
-		patterns, err := readIgnore(name)
+		f, err := p.open(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
+		if err != nil {
+			return err
+		}
 		p.ignore = name
-		return patterns, err
+		p.ignored, err = patterns(f)
+		return oci.Wrap("", name, err)
 	}
-	return nil, nil
+	return nil
 }
 
-func readIgnore(name string) ([]string, error) {
-	f, err := os.Open(name)
+// patterns reads what is left out, and closes the file.
+func patterns(f *os.File) ([]string, error) {
+	defer f.Close()
+	text, err := ReadText(f)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	patterns, err := ignorefile.ReadAll(io.LimitReader(f, maxText))
+	list, err := ignorefile.ReadAll(bytes.NewReader(text))
 	if err != nil {
-		return nil, oci.Errorf(oci.ErrInvalid, "%s: %w", name, err)
+		return nil, oci.Errorf(oci.ErrInvalid, "%w", err)
 	}
-	return patterns, nil
+	return list, nil
 }
 
 // evaluation begins to evaluate the Dockerfile for a target.
@@ -124,7 +157,7 @@ func (p *plan) evaluation(t build.Target, lint *linter.Linter) (*evaluation, err
 	if err != nil {
 		return nil, err
 	}
-	x := &evaluation{plan: p, script: s, platform: t.Platform, base: t.Base, lint: lint, images: map[string]*stage{}}
+	x := &evaluation{plan: p, script: s, platform: t.Platform, base: t.Base, lint: lint, known: map[string]bool{}, images: map[string]*stage{}}
 	if x.global, err = x.globals(p.o.Args); err != nil {
 		return nil, err
 	}

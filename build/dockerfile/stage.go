@@ -71,6 +71,7 @@ func (s *stage) run(ctx context.Context) error {
 // goOn begins with what an earlier stage has become.
 func (s *stage) goOn(context.Context) (err error) {
 	from := s.from
+	s.unknown = from.unknown
 	if s.stack, err = from.stack.Clone(); err != nil {
 		return err
 	}
@@ -151,6 +152,9 @@ func (s *stage) do(ctx context.Context, c *command) error {
 	case *instructions.WorkdirCommand:
 		return s.setWorkdir(ctx, c, i.Path)
 	case *instructions.RunCommand:
+		if s.checks {
+			return nil
+		}
 		return refuse([]*command{c})
 	case *instructions.ArgCommand:
 		return s.arg(i)

@@ -4,7 +4,6 @@ package dockerfile
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -137,5 +136,3 @@ func (p *plan) choose(ctx context.Context, want build.Want, names []string) ([]b
 	}
 	return list, err
 }
-
-var _ = fmt.Sprint

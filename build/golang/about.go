@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"path"
+	"path/filepath"
 	"regexp"
 	"runtime/debug"
 	"slices"
@@ -156,11 +157,11 @@ var assigned = regexp.MustCompile(`-X[= ]\s*['"]?([^\s='"]+)=`)
 // describe says which flags there were.
 func (w words) describe(to map[string]any) {
 	if len(w.flags) > 0 {
-		to["flags"] = w.flags
+		to["flags"] = w.toldFlags()
 	}
 	switch {
 	case len(w.ldflags) == 0:
-	case w.untold:
+	case w.untoldLdflags:
 		var list []string
 		for _, found := range assigned.FindAllStringSubmatch(strings.Join(w.ldflags, " "), -1) {
 			list = append(list, found[1])
@@ -169,6 +170,20 @@ func (w words) describe(to map[string]any) {
 	default:
 		to["ldflags"] = w.ldflags
 	}
+}
+
+// toldFlags are the flags, without what the linker gets and paths of the machine.
+func (w words) toldFlags() (out []string) {
+	for _, f := range w.flags {
+		name, value, _ := strings.Cut(f, "=")
+		if w.untoldFlags && (strings.HasSuffix(name, "ldflags") || filepath.IsAbs(strings.Trim(value, `'"`)) || !strings.HasPrefix(f, "-")) {
+			if f = "…"; strings.HasPrefix(name, "-") {
+				f = name + "=…"
+			}
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 func names(env []string) (out []string) {

@@ -103,7 +103,11 @@ func (x *program) compile(ctx context.Context, e *build.Engine, m *made, platfor
 	if err := checkFlags("flags", full.flags); err != nil {
 		return err
 	}
-	if err := checkFlags("GOFLAGS", strings.Fields(last(x.tool.environment(env...), "GOFLAGS"))); err != nil {
+	goflags, err := x.tool.run(ctx, x.work, env, "env", "GOFLAGS") // the environment's, or those of go env -w
+	if err != nil {
+		return err
+	}
+	if err := checkFlags("GOFLAGS", strings.FieldsFunc(string(goflags), func(r rune) bool { return strings.ContainsRune(" \t\r\n'\"", r) })); err != nil {
 		return err
 	}
 	dir, done, err := x.place(ctx, e.Options(), w, env)
@@ -223,7 +227,7 @@ func (w words) fill(data map[string]any) (out words, err error) {
 	if out.flags, err = fill(w.flags, data); err == nil {
 		out.ldflags, err = fill(w.ldflags, data)
 	}
-	out.untold = w.untold
+	out.untoldFlags, out.untoldLdflags = w.untoldFlags, w.untoldLdflags
 	return out, err
 }
 

@@ -69,7 +69,9 @@ func openDebugger(path, name string, p oci.Platform) (*made, error) {
 	}
 	if err == nil {
 		m.size = info.Size()
-		m.info, err = buildinfo.Read(f)
+		if m.info, err = buildinfo.Read(f); err != nil {
+			err = oci.Errorf(oci.ErrInvalid, "%s is no program of Go: %w", oci.Quote(path), err)
+		}
 	}
 	if err == nil {
 		switch have := setting(m.info, "GOOS") + "/" + setting(m.info, "GOARCH"); {

@@ -67,7 +67,7 @@ func Find(ctx context.Context, patterns []string, p oci.Platform, o Options) ([]
 			return nil, err
 		}
 		for _, f := range list {
-			if !slices.ContainsFunc(out, func(p *Program) bool { return p.ImportPath == f.ImportPath && p.work == a.dir }) {
+			if !slices.ContainsFunc(out, func(p *Program) bool { return p.ImportPath == f.ImportPath && p.Dir == f.Dir }) {
 				out = append(out, f.program(t, a.dir))
 			}
 		}
@@ -89,6 +89,10 @@ func (o *Options) place(s string) (place, error) {
 	}
 	if !isLocal(p.pattern) {
 		return p, nil
+	}
+	p.pattern = path.Clean(filepath.ToSlash(p.pattern)) // as go list repeats it
+	if !isLocal(p.pattern) {
+		p.pattern = "./" + p.pattern
 	}
 	dir, rest, _ := strings.Cut(filepath.ToSlash(p.pattern), "...")
 	dir = join(o.Dir, filepath.FromSlash(dir))

@@ -53,7 +53,7 @@ func remote(ctx context.Context, dir string, env []string) string {
 }
 
 func cleanRemote(s string) string {
-	if host, path, ok := strings.Cut(s, ":"); ok && !strings.Contains(s, "://") && !strings.Contains(host, "/") && len(host) > 1 {
+	if host, path, ok := strings.Cut(s, ":"); ok && !strings.ContainsAny(path, ":@") && !strings.HasPrefix(path, "//") && !strings.Contains(host, "/") && len(host) > 1 {
 		s = "ssh://" + host + "/" + strings.TrimPrefix(path, "/") // as scp writes it
 	}
 	u, err := url.Parse(s)

@@ -40,8 +40,8 @@ type Options struct {
 
 	Flags   []string // of go build, templates; nil: those of Config
 	Ldflags []string // joined with spaces, templates; nil: those of Config
-	// Untold says that Ldflags are written down nowhere: the description of the
-	// build does not repeat them.
+	// Untold says that Flags and Ldflags are written down nowhere: the description of
+	// the build does not repeat what may be secret, or a path of the machine.
 	Untold bool
 	// Capabilities are those of the programs' files on Linux, as text for setcap, or
 	// names; nil: those of Config.
@@ -145,7 +145,7 @@ func (b *builder) Targets(ctx context.Context, e *build.Engine, want build.Want)
 // asked for them.
 func (b *builder) noteOthers(ctx context.Context, e *build.Engine, targets []build.Target) error {
 	list, err := e.Bases(ctx, targets[0].Base.Name)
-	if err != nil || len(list) <= len(targets) {
+	if err != nil || len(list) <= len(targets) || slices.ContainsFunc(targets, func(t build.Target) bool { return t.Base.Name != targets[0].Base.Name }) {
 		return err
 	}
 	var others, built []string

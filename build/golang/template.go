@@ -16,8 +16,8 @@ import (
 
 // words are the templates of a program's flags, before they are filled in.
 type words struct {
-	flags, ldflags []string
-	untold         bool // ldflags
+	flags, ldflags             []string
+	untoldFlags, untoldLdflags bool // they are written down nowhere
 }
 
 // words are what the user asks for: on the command line, else for this program,
@@ -31,10 +31,10 @@ func (p *Program) words(o *Options) (w words) {
 		w.ldflags = p.entry.Ldflags
 	}
 	if len(o.Flags) > 0 {
-		w.flags = o.Flags
+		w.flags, w.untoldFlags = o.Flags, o.Untold
 	}
 	if len(o.Ldflags) > 0 {
-		w.ldflags, w.untold = o.Ldflags, o.Untold
+		w.ldflags, w.untoldLdflags = o.Ldflags, o.Untold
 	}
 	return w
 }

@@ -107,6 +107,9 @@ type thrifty struct {
 }
 
 func (t *thrifty) ReadAt(p []byte, at int64) (int, error) {
+	if at < 0 {
+		return 0, zip.ErrFormat
+	}
 	if !t.done {
 		if t.left -= int64(len(p)); t.left < 0 {
 			return 0, oci.Errorf(oci.ErrInvalid, "its list of entries has more than %d MB", maxDirectory>>20)
@@ -155,12 +158,24 @@ func (a *archive) list() error {
 	return err
 }
 
-// broken is an error about the bytes of an archive.
+// broken is an error of reading an archive: of its bytes, unless the file system
+// has one.
 func broken(err error) error {
-	if errors.Is(err, zip.ErrFormat) || errors.Is(err, zip.ErrAlgorithm) || errors.Is(err, zip.ErrChecksum) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return oci.Errorf(oci.ErrInvalid, "a broken archive: %w", err)
+	if _, ok := errors.AsType[*fs.PathError](err); ok || err == nil || errors.Is(err, oci.ErrInvalid) {
+		return err
 	}
-	return err
+	return oci.Errorf(oci.ErrInvalid, "a broken archive: %w", err)
+}
+
+// A reading is the content of an entry, with errors that say what they are about.
+type reading struct{ io.Reader }
+
+func (r reading) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		err = broken(err)
+	}
+	return n, err
 }
 
 // checkName refuses the names that leave the directory which they are put in, or

@@ -54,28 +54,30 @@ func (b *builder) Name() string { return b.path }
 
 // Targets implements build.Builder.
 func (b *builder) Targets(ctx context.Context, e *build.Engine, want build.Want) ([]build.Target, error) {
-	p, err := read(ctx, b.path, b.o, e)
+	p, err := read(b.path, b.o)
 	if err != nil {
 		return nil, oci.Wrap("", b.path, err)
 	}
 	d := build.Default{Linux: true}
+	named := len(want.From) > 0
 	switch {
-	case len(want.From) > 0 && p.kind == kindWAR && b.o.AppRoot == "":
-		return nil, oci.Errorf(oci.ErrInvalid, "%s: say with --app-root where the base looks for applications, as /usr/local/tomcat/webapps/ROOT or %s", b.path, jettyRoot)
-	case len(want.From) > 0:
 	case p.kind == kindWAR:
-		d.From = jettyBase
-		p.entrypoint = p.jetty
-	default:
-		if d.From, err = baseFor(p.java); err != nil {
-			return nil, oci.Wrap("", b.path, err)
-		}
-		e.Note("the base is %s: %s needs Java %d", d.From, b.path, p.java)
+		d.From, err = jettyBase, p.onServer(named)
+	case !named:
+		d.From, err = baseFor(p.java)
+	}
+	if err != nil {
+		return nil, oci.Wrap("", b.path, err)
+	}
+	if !named {
+		e.Note("%s is put on %s: it needs Java %d", b.path, d.From, p.java)
 	}
 	for _, n := range p.notes {
 		e.Note("%s: %s", b.path, n)
 	}
-	p.makeInputs(filepath.Base(b.path), e)
+	if err := p.makeInputs(filepath.Base(b.path), e); err != nil {
+		return nil, err
+	}
 	b.mu.Lock()
 	b.plan = p
 	b.mu.Unlock()

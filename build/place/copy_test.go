@@ -12,7 +12,7 @@ import (
 
 // debian is a base whose bin is a link, and whose tmp is open to all.
 const debian = "usr/ usr/bin/ bin->usr/bin etc/ 1777:tmp/ var/ run/ var/run->/run etc/resolv.conf->../run/resolv.conf etc/real=1 etc/alias->real " +
-	"srv/ 750,5,6:srv/sub/ srv/sub/old=1 etc/passwd=root:x:0:0:root::\n etc/group=x"
+	"srv/ 750,5,6:srv/sub/ srv/sub/old=1 etc/passwd=root:x:0:0:root:: etc/group=x"
 
 // A copyCase is a COPY, and the layer that it makes.
 type copyCase struct {

@@ -41,7 +41,7 @@ var day = time.Unix(1_500_000_000, 123_000_000)
 // tarOf makes a tar of a text with an entry a line or word:
 //
 //	dir/            a directory, 0755
-//	file=content    0644
+//	file=content    0644; ~ is a new line
 //	link->target
 //	hard=>file
 //	fifo|
@@ -53,7 +53,7 @@ func tarOf(t testing.TB, text string) []byte {
 	w := tar.NewWriter(&buf)
 	for _, f := range strings.Fields(text) {
 		h := &tar.Header{Mode: 0o644, ModTime: day, Format: tar.FormatPAX}
-		if meta, rest, ok := strings.Cut(f, ":"); ok {
+		if meta, rest, ok := strings.Cut(f, ":"); ok && !strings.Contains(meta, "=") {
 			m := strings.Split(meta, ",")
 			h.Mode, _ = strconv.ParseInt(m[0], 8, 64)
 			if len(m) > 1 {
@@ -70,7 +70,7 @@ func tarOf(t testing.TB, text string) []byte {
 		} else if from, to, ok := strings.Cut(f, "->"); ok {
 			h.Typeflag, h.Name, h.Linkname = tar.TypeSymlink, from, to
 		} else if name, content, ok := strings.Cut(f, "="); ok {
-			h.Typeflag, h.Name, body = tar.TypeReg, name, content
+			h.Typeflag, h.Name, body = tar.TypeReg, name, strings.ReplaceAll(content, "~", "\n")
 			if content, x, ok := strings.Cut(content, "@"); ok {
 				body, h.PAXRecords = content, map[string]string{"SCHILY.xattr.user.x": x}
 			}

@@ -4,6 +4,7 @@ package place
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/dray-tools/dray/oci"
@@ -75,27 +76,28 @@ func glob(v view, dir string, pattern []string, deep bool) (matches []string, er
 // match reports whether a path matches a pattern, and whether something below it
 // can. The pattern has been checked.
 func match(pattern, name []string, deep bool) (all, below bool) {
-	for len(name) > 0 {
-		if len(pattern) == 0 {
-			return false, false
+	at := make([]bool, len(pattern)+1) // how much of the pattern may be used up
+	at[0] = true
+	skip := func(at []bool) {
+		for i, p := range pattern {
+			at[i+1] = at[i+1] || at[i] && deep && p == "**"
 		}
-		if deep && pattern[0] == "**" {
-			rest := pattern[1:]
-			for n := range len(name) + 1 {
-				if m, _ := match(rest, name[n:], deep); m {
-					return true, true
-				}
+	}
+	skip(at)
+	for _, c := range name {
+		next := make([]bool, len(at))
+		for i, p := range pattern {
+			if !at[i] {
+				continue
 			}
-			return false, true
+			if deep && p == "**" {
+				next[i] = true
+			} else if ok, _ := path.Match(p, c); ok {
+				next[i+1] = true
+			}
 		}
-		if ok, _ := path.Match(pattern[0], name[0]); !ok {
-			return false, false
-		}
-		pattern, name = pattern[1:], name[1:]
+		skip(next)
+		at = next
 	}
-	for deep && len(pattern) > 0 && pattern[0] == "**" {
-		pattern = pattern[1:]
-		below = true
-	}
-	return len(pattern) == 0, below || len(pattern) > 0
+	return at[len(pattern)], slices.Contains(at[:len(pattern)], true)
 }

@@ -24,6 +24,8 @@ type plan struct {
 	only    bool       // there are only files
 	into    string     // the name of the only file, if Dest may turn out to be a directory
 	unpacks bool       // a tar is among the parts
+
+	materials []build.Material // that were fetched
 }
 
 // check refuses what is wrong whatever the sources have.
@@ -46,7 +48,7 @@ func (s *Spec) check() error {
 		case !isRemote(src) && s.From == nil:
 			return oci.Errorf(oci.ErrInvalid, "%s: there is no context that it could be in", oci.Quote(src))
 		case isRemote(src) && !s.Add:
-			return oci.Errorf(oci.ErrInvalid, "COPY takes no URL: use ADD for %s", oci.Quote(discreet(src)))
+			return oci.Errorf(oci.ErrInvalid, "COPY takes no URL: use ADD for %s", oci.Quote(Discreet(src)))
 		}
 	}
 	for _, f := range s.Inline {
@@ -76,7 +78,7 @@ func newPlan(ctx context.Context, e *build.Engine, s Spec, o Options) (*plan, er
 		}
 	}
 	if len(local) > 0 {
-		if err := p.local(ctx, local); err != nil {
+		if err := p.local(ctx, e, local); err != nil {
 			return nil, err
 		}
 	}
@@ -155,7 +157,7 @@ func (p *plan) way(w *writer) error {
 }
 
 // local plans what is in s.From.
-func (p *plan) local(ctx context.Context, sources []string) error {
+func (p *plan) local(ctx context.Context, e *build.Engine, sources []string) error {
 	v, err := p.s.From.open(ctx)
 	if err != nil {
 		return err
@@ -178,7 +180,7 @@ func (p *plan) local(ctx context.Context, sources []string) error {
 	if len(picks) > 1 && !p.s.Parents && !p.s.toDir() {
 		return p.s.needsSlash()
 	}
-	return p.group(ctx, v, picks)
+	return p.group(e, v, picks)
 }
 
 // escapes refuses a path that leads out of where it begins.
@@ -190,7 +192,7 @@ func escapes(src string) error {
 }
 
 // group makes parts of picks, in order: tars that an ADD unpacks are parts of their own.
-func (p *plan) group(ctx context.Context, v view, picks []pick) error {
+func (p *plan) group(e *build.Engine, v view, picks []pick) error {
 	var list []pick
 	flush := func() error {
 		if len(list) == 0 {
@@ -202,15 +204,15 @@ func (p *plan) group(ctx context.Context, v view, picks []pick) error {
 	}
 	for _, k := range picks {
 		if k.tar {
-			tar, err := p.archive(ctx, v, k)
+			a, err := p.archive(v, k)
 			if err != nil {
 				return err
 			}
-			if tar != nil {
+			if a != nil {
 				if err := flush(); err != nil {
 					return err
 				}
-				p.parts, p.unpacks, p.dir, p.only = append(p.parts, tar), true, true, false
+				p.unpack(a, e)
 				continue
 			}
 		}

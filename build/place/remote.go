@@ -4,36 +4,36 @@ package place
 
 import (
 	"context"
-	"net/url"
-	"strings"
+	"io"
 
 	"github.com/dray-tools/dray/build"
 	"github.com/dray-tools/dray/oci"
 )
 
-// isURL reports whether a source is fetched by HTTP, or is a repository there.
-func isURL(src string) bool {
-	return strings.HasPrefix(src, "http://") || strings.HasPrefix(src, "https://")
-}
+// IsRemote reports whether a context is an address and no path.
+func IsRemote(address string) bool { return isRemote(address) }
 
-func isRemote(src string) bool { return isURL(src) }
-
-// discreet is a source without what must not be shown of a URL: credentials, and
-// a query, which may have some.
-func discreet(src string) string {
-	if !strings.Contains(src, "://") {
-		return src
+// Remote fetches a context: the files of a repository of git as a tar, or what a
+// URL has. It is remembered as what an ADD fetches. Open can be called again and
+// again.
+func Remote(ctx context.Context, e *build.Engine, address string) (open func() (io.ReadCloser, error), m build.Material, err error) {
+	var f *fetched
+	at := Discreet(address)
+	m = build.Material{Name: "context", URI: at}
+	if isGit(address) {
+		g, err := parseGit(address)
+		if err == nil {
+			f, err = (&gitRun{ctx: ctx, gitRef: g}).tar(e)
+		}
+		if err != nil {
+			return nil, m, oci.Wrap("", at, err)
+		}
+		m.URI, m.Digest = "git+"+Discreet(g.remote), map[string]string{"gitCommit": f.Commit}
+		return f.open, m, nil
 	}
-	u, err := url.Parse(src)
-	if err != nil {
-		return "URL"
+	if f, err = fetch(ctx, e, address, ""); err != nil {
+		return nil, m, oci.Wrap("", at, err)
 	}
-	u.User, u.RawQuery = nil, ""
-	return u.String()
+	m.Digest = map[string]string{"sha256": f.Digest.Encoded()}
+	return f.open, m, nil
 }
-
-func (p *plan) remote(ctx context.Context, e *build.Engine, src string) error {
-	return oci.Errorf(oci.ErrUnsupported, "%s: URLs are not fetched yet", discreet(src))
-}
-
-func (p *plan) archive(ctx context.Context, v view, k pick) (part, error) { return nil, nil }

@@ -29,9 +29,10 @@ type Set struct {
 
 // A shared input is that of equal specs; nil if they mean nothing.
 type shared struct {
-	once sync.Once
-	in   *input.Input
-	err  error
+	once      sync.Once
+	in        *input.Input
+	materials []build.Material
+	err       error
 }
 
 // NewSet makes a Set.
@@ -59,16 +60,18 @@ func (x *Set) add(ctx context.Context, e *build.Engine, onto *build.Stack, s Spe
 			return oci.Wrap("", "--chown", err)
 		}
 	}
-	in, err := x.input(ctx, e, s, owner)
-	if err != nil {
-		return oci.Wrap("", s.name(), err)
+	sh := x.share(&s, owner)
+	sh.once.Do(func() { sh.err = sh.make(ctx, x, e, s, owner) })
+	if sh.err != nil {
+		return oci.Wrap("", s.name(), sh.err)
 	}
-	if in == nil {
+	onto.Materials = append(onto.Materials, sh.materials...)
+	if sh.in == nil {
 		return onto.AddEmpty(createdBy)
 	}
 	o := build.AddOptions{Link: s.Link}
 	o.History.CreatedBy = createdBy
-	_, err = onto.Add(ctx, in, o)
+	_, err := onto.Add(ctx, sh.in, o)
 	return err
 }
 
@@ -79,7 +82,7 @@ func (s *Spec) name() string {
 		list[0] = "ADD"
 	}
 	for _, src := range s.Sources {
-		list = append(list, discreet(src))
+		list = append(list, Discreet(src))
 	}
 	for _, f := range s.Inline {
 		list = append(list, "<<"+f.Name)
@@ -119,8 +122,8 @@ func slashes(p string) string {
 	return strings.ReplaceAll(p, `\`, "/")
 }
 
-// input finds what was made for an equal Spec, or makes it.
-func (x *Set) input(ctx context.Context, e *build.Engine, s Spec, owner *layer.Owner) (*input.Input, error) {
+// share finds the input of an equal Spec, which perhaps has to be made.
+func (x *Set) share(s *Spec, owner *layer.Owner) *shared {
 	key := s.key()
 	if s.From != nil {
 		key += " " + s.From.id()
@@ -129,14 +132,13 @@ func (x *Set) input(ctx context.Context, e *build.Engine, s Spec, owner *layer.O
 		key += fmt.Sprint(" ", *owner)
 	}
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	sh := x.inputs[key]
 	if sh == nil {
 		sh = &shared{}
 		x.inputs[key] = sh
 	}
-	x.mu.Unlock()
-	sh.once.Do(func() { sh.in, sh.err = x.make(ctx, e, s, owner) })
-	return sh.in, sh.err
+	return sh
 }
 
 // key is all of a Spec but where its sources are.
@@ -153,17 +155,19 @@ func (s *Spec) key() string {
 // version changes when the same Spec becomes another tar.
 const version = "place-1"
 
-// make makes the input of a Spec; nil if that means nothing.
-func (x *Set) make(ctx context.Context, e *build.Engine, s Spec, owner *layer.Owner) (*input.Input, error) {
+// make makes the input; none if the Spec means nothing.
+func (sh *shared) make(ctx context.Context, x *Set, e *build.Engine, s Spec, owner *layer.Owner) error {
 	p, err := newPlan(ctx, e, s, x.o)
 	if err != nil || len(p.parts) == 0 {
-		return nil, err
+		return err
 	}
 	o := input.TarOptions{Owner: owner, Into: p.into, Follow: p.into != "", Over: p.dest, Meek: !p.unpacks}
 	if key := p.key(); key != "" {
 		o.Key = fmt.Sprint(version, " ", x.o.KeepTimes, " ", s.key(), " ", key)
 	}
-	return input.Tar(s.name(), o, func(ctx context.Context, out io.Writer) error {
+	sh.materials = p.materials
+	sh.in = input.Tar(s.name(), o, func(ctx context.Context, out io.Writer) error {
 		return p.write(&writer{ctx: ctx, tw: tar.NewWriter(out), mode: p.mode, times: x.o.KeepTimes, hook: x.hook})
-	}), nil
+	})
+	return nil
 }

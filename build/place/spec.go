@@ -44,4 +44,6 @@ type Options struct {
 	// context, heredocs and what is fetched are of 1970, so that the same content
 	// gives the same layer whenever it was checked out. Files of a Stack keep theirs.
 	KeepTimes bool
+
+	localGit bool // repositories of git may be file://, for tests
 }

@@ -14,7 +14,7 @@ const (
 	Words              // a list of texts, which are one value
 	Pairs              // keys with texts: the flag is set to KEY=VALUE for each
 	Switch             // true or false
-	Places             // a list of files; see Place
+	Places             // a list of objects with from, and maybe to, owner and mode: SRC[:DEST][,chown=…][,chmod=…]
 )
 
 // A Key is something that dray.yaml can say of a build. It stands for a flag of
@@ -22,7 +22,7 @@ const (
 type Key struct {
 	Name string
 	Form Form
-	Flag string   // that it sets; "": the key makes arguments
+	Flag string   // that it sets; "", and for Places of Files: the key makes arguments
 	Of   []string // kinds that have it; none: all
 	Own  bool     // it is of one build and no default
 	Vars bool     // ${NAME} in its texts is a variable of the environment
@@ -46,26 +46,38 @@ var Kinds = []string{Go, Dockerfile, Files, Jar}
 // documentation. The reader, the schema and the documentation are made of this
 // table.
 var Keys = []Key{
-	{Name: "main", Form: List, Of: []string{Go}, Own: true, Pkg: true, Doc: "The main packages: directories that begin with ./, or import paths."},
+	{Name: "main", Form: List, Of: []string{Go}, Own: true, Pkg: true, Doc: "The programs: directories that begin with `./`, or import paths. Several are put into one image, which starts the first."},
 	{Name: "context", Form: Text, Of: []string{Dockerfile}, Own: true, Path: true, Doc: "The directory that files are copied from; without it that of dray.yaml."},
-	{Name: "jar", Form: Text, Of: []string{Jar}, Own: true, Path: true, Doc: "The jar or war."},
-	{Name: "files", Form: Places, Of: []string{Files}, Own: true, Path: true, Doc: "What is put into the image, each as a layer of its own."},
-	{Name: "tags", Form: List, Flag: "tag", Own: true, Vars: true, Doc: "Where the image goes with --push: references as -t takes them."},
+	{Name: "jar", Form: Text, Of: []string{Jar}, Own: true, Path: true, Doc: "The jar or WAR."},
+	{Name: "files", Form: Places, Flag: "file", Of: []string{Files, Go}, Own: true, Path: true, Doc: "What is put into the image, each as a layer of its own; of a Go build beside the programs."},
+	{Name: "tags", Form: List, Flag: "tag", Own: true, Vars: true, Doc: "Where the image goes with `--push`: references as `-t` takes them."},
 
-	{Name: "from", Form: List, Flag: "from", Vars: true, Doc: "The base, or several of them: a reference, scratch, or scratch+certs."},
-	{Name: "platforms", Form: List, Flag: "platform", Doc: "The platforms, as os/arch[/variant][:os.version], or all that the base has."},
+	{Name: "flags", Form: List, Flag: "go-flag", Of: []string{Go}, Doc: "Flags of `go build`, as `-tags=netgo`."},
+	{Name: "ldflags", Form: List, Flag: "ldflags", Of: []string{Go}, Doc: "Flags of the linker, with the templates of ko."},
+	{Name: "capabilities", Form: List, Flag: "capability", Of: []string{Go}, Doc: "Capabilities that the programs' files have on Linux, as `net_bind_service`."},
+	{Name: "dockerfile", Form: Text, Flag: "file", Of: []string{Dockerfile}, Own: true, Path: true, Doc: "The Dockerfile; without it that of the context."},
+	{Name: "target", Form: Text, Flag: "target", Of: []string{Dockerfile}, Own: true, Doc: "The stage that is built; without it the last."},
+	{Name: "args", Form: Pairs, Flag: "build-arg", Of: []string{Dockerfile}, Vars: true, Doc: "Build arguments."},
+	{Name: "contexts", Form: Pairs, Flag: "build-context", Of: []string{Dockerfile}, Path: true, Doc: "Directories, or `docker-image://REF` and the like, in the place of stages and images."},
+	{Name: "mode", Form: Text, Flag: "mode", Of: []string{Jar}, Doc: "`exploded`, `packaged` or `thin`."},
+	{Name: "mainClass", Form: Text, Flag: "main-class", Of: []string{Jar}, Own: true, Doc: "The class that is started."},
+	{Name: "jvmFlags", Form: Words, Flag: "jvm-flags", Of: []string{Jar}, Doc: "Flags for java."},
+	{Name: "appRoot", Form: Text, Flag: "app-root", Of: []string{Jar}, Doc: "The directory of the image that all is put into."},
+
+	{Name: "from", Form: List, Flag: "from", Vars: true, Doc: "The base, or several of them: a reference, `scratch`, or `scratch+certs`."},
+	{Name: "platforms", Form: List, Flag: "platform", Doc: "The platforms, as `os/arch[/variant][:os.version]`, or `all` that the base has."},
 	{Name: "env", Form: Pairs, Flag: "env", Doc: "Variables of the image's environment."},
 	{Name: "labels", Form: Pairs, Flag: "label", Vars: true, Doc: "Labels of the image."},
-	{Name: "annotations", Form: Pairs, Flag: "annotation", Vars: true, Doc: "Annotations of the images; a key that begins with index: is one of the index."},
+	{Name: "annotations", Form: Pairs, Flag: "annotation", Vars: true, Doc: "Annotations of the images; a key that begins with `index:` is one of the index."},
 	{Name: "entrypoint", Form: Words, Flag: "entrypoint", Doc: "The program that runs, with its first arguments."},
 	{Name: "cmd", Form: Words, Flag: "cmd", Doc: "Arguments that whoever runs the image can replace."},
 	{Name: "shell", Form: Words, Flag: "shell", Doc: "The shell of commands that are one text."},
-	{Name: "user", Form: Text, Flag: "user", Doc: "Who the program runs as: a name, UID, or UID:GID."},
+	{Name: "user", Form: Text, Flag: "user", Doc: "Who the program runs as: a name, `UID`, or `UID:GID`."},
 	{Name: "workdir", Form: Text, Flag: "workdir", Doc: "The directory that the program starts in."},
-	{Name: "ports", Form: List, Flag: "exposed-port", Doc: "Ports that the program listens on, as 8080 or 53/udp."},
+	{Name: "ports", Form: List, Flag: "exposed-port", Doc: "Ports that the program listens on, as `8080` or `53/udp`."},
 	{Name: "volumes", Form: List, Flag: "volume", Doc: "Directories that are volumes."},
 	{Name: "stopSignal", Form: Text, Flag: "stop-signal", Doc: "The signal that ends the program."},
-	{Name: "sbom", Form: List, Flag: "sbom", Doc: "Bills of materials to attach: spdx, cyclonedx, or none."},
+	{Name: "sbom", Form: List, Flag: "sbom", Doc: "Bills of materials to attach: `spdx`, `cyclonedx`, or `none`."},
 	{Name: "provenance", Form: Switch, Flag: "provenance", Doc: "Whether to attach how the image was built."},
 	{Name: "author", Form: Text, Flag: "author", Doc: "Who made the image."},
 }

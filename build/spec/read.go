@@ -14,6 +14,7 @@ import (
 	"github.com/agext/levenshtein"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/dray-tools/dray/layer"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -139,7 +140,7 @@ func (p *parser) build(n *yaml.Node, defaults []item) (b Build) {
 		}
 		p.set(&b, i)
 	}
-	if need := needs[b.Kind]; need != "" && len(b.Args)+len(b.Places) == 0 {
+	if need := needs[b.Kind]; need != "" && len(b.Args) == 0 {
 		p.fail(n, "a build of the kind %s needs %s", b.Kind, need)
 	}
 	if b.Kind == Dockerfile && len(b.Args) == 0 {
@@ -154,7 +155,7 @@ var needs = map[string]string{Go: "main", Files: "files", Jar: "jar"}
 // set adds what a key says to a build.
 func (p *parser) set(b *Build, i item) {
 	add := func(at *yaml.Node, value string) {
-		if i.key.Flag == "" {
+		if i.key.Flag == "" || i.key.Form == Places && b.Kind == Files {
 			b.Args = append(b.Args, value)
 		} else {
 			b.Settings = append(b.Settings, Setting{i.key, value, p.at(at)})
@@ -164,59 +165,80 @@ func (p *parser) set(b *Build, i item) {
 	case Text:
 		add(i.node, p.value(i.key, i.node))
 	case List:
-		if i.node.Kind == yaml.SequenceNode {
-			p.list(i.node, oci.MaxFanOut, func(v *yaml.Node) { add(v, p.value(i.key, v)) })
-			p.some(i.node)
-		} else {
+		if i.node.Kind != yaml.SequenceNode {
 			add(i.node, p.value(i.key, i.node))
+			return
 		}
+		p.some(i.node, func(v *yaml.Node) { add(v, p.value(i.key, v)) })
 	case Words:
-		words := []string{}
-		p.list(i.node, oci.MaxFanOut, func(v *yaml.Node) { words = append(words, p.scalar(v)) })
-		raw, err := json.Marshal(words)
-		if err != nil {
-			p.fail(i.node, "%v", err)
-		}
-		add(i.node, string(raw))
+		add(i.node, p.words(i.node))
 	case Pairs:
-		p.object(i.node, nil, func(key string, at, v *yaml.Node) {
-			if strings.Contains(key, "=") {
-				p.fail(at, "%s: want a key with no = in it", oci.Quote(key))
-			}
-			add(at, key+"="+p.expand(i.key, v, p.scalar(v)))
-		})
+		p.object(i.node, nil, func(key string, at, v *yaml.Node) { add(at, p.pair(i.key, key, at, v)) })
 	case Switch:
 		if p.plain(i.node) && i.node.ShortTag() != "!!bool" {
 			p.fail(i.node, "%s: want true or false", i.key.Name)
 		}
 		add(i.node, strings.ToLower(i.node.Value))
 	case Places:
-		p.list(i.node, oci.MaxFanOut, func(v *yaml.Node) { b.Places = append(b.Places, p.place(i.key, v)) })
-		p.some(i.node)
+		p.some(i.node, func(v *yaml.Node) { add(v, p.place(i.key, v)) })
 	}
 }
 
-func (p *parser) place(k *Key, n *yaml.Node) Place {
-	f := Place{At: p.at(n)}
-	p.object(n, placeKeys, func(key string, _, v *yaml.Node) {
+// words are a JSON list.
+func (p *parser) words(n *yaml.Node) string {
+	words := []string{}
+	p.list(n, oci.MaxFanOut, func(v *yaml.Node) { words = append(words, p.scalar(v)) })
+	raw, err := json.Marshal(words)
+	if err != nil {
+		p.fail(n, "%v", err)
+	}
+	return string(raw)
+}
+
+// pair is KEY=VALUE.
+func (p *parser) pair(k *Key, key string, at, v *yaml.Node) string {
+	if strings.Contains(key, "=") {
+		p.fail(at, "%s: want a key with no = in it", oci.Quote(key))
+	}
+	value := p.expand(k, v, p.scalar(v))
+	if k.Path && value != "" && !strings.Contains(value, "://") && !strings.HasPrefix(value, "git@") {
+		value = p.path(value)
+	}
+	return key + "=" + value
+}
+
+// ownerForm is the form of an owner.
+const ownerForm = `^[0-9]+:[0-9]+$`
+
+var isOwner = regexp.MustCompile(ownerForm).MatchString
+
+// place is SRC[:DEST][,chown=UID:GID][,chmod=MODE].
+func (p *parser) place(k *Key, n *yaml.Node) string {
+	var from, to, rules string
+	p.object(n, []string{"from", "to", "owner", "mode"}, func(key string, _, v *yaml.Node) {
 		switch key {
 		case "from":
-			f.From = p.value(k, v)
+			from = p.value(k, v)
 		case "to":
-			f.To = p.text(v)
+			if to = ":" + p.text(v); strings.ContainsAny(to[1:], ":,") {
+				p.fail(v, "to: %s has a colon or comma in it", oci.Quote(to[1:]))
+			}
 		case "owner":
-			f.Owner = p.text(v)
+			if rules += ",chown=" + p.text(v); p.err == nil && !isOwner(v.Value) {
+				p.fail(v, "owner %s: want UID:GID, two numbers", oci.Quote(v.Value))
+			}
 		case "mode":
-			f.Mode = p.text(v)
+			rules += ",chmod=" + p.text(v)
+			if _, err := layer.ParseMode(v.Value); err != nil {
+				p.fail(v, "mode: %v", err)
+			}
 		}
 	})
-	if f.From == "" || f.To == "" {
-		p.fail(n, "files need from and to")
+	if from == "" {
+		p.fail(n, "no from: it says what is put into the image")
 	}
-	return f
+	return from + to + rules
 }
-
-var placeKeys = []string{"from", "to", "owner", "mode"}
 
 // object calls f for each key. names are those that there can be; nil: any.
 func (p *parser) object(n *yaml.Node, names []string, f func(key string, at, v *yaml.Node)) {
@@ -256,9 +278,9 @@ func (p *parser) list(n *yaml.Node, most int, f func(*yaml.Node)) {
 	}
 }
 
-// some refuses an empty list.
-func (p *parser) some(n *yaml.Node) {
-	if len(n.Content) == 0 {
+// some is a list that is not empty.
+func (p *parser) some(n *yaml.Node, f func(*yaml.Node)) {
+	if p.list(n, oci.MaxFanOut, f); len(n.Content) == 0 {
 		p.fail(n, "an empty list")
 	}
 }

@@ -38,10 +38,10 @@ func Schema() []byte {
 		"$defs": object{
 			"text":  object{"type": []string{"string", "number", "boolean"}, "minLength": 1},
 			"value": object{"type": []string{"string", "number", "boolean"}},
-			"place": object{"type": "object", "required": []string{"from", "to"}, "additionalProperties": false, "properties": object{
+			"place": object{"type": "object", "required": []string{"from"}, "additionalProperties": false, "properties": object{
 				"from":  object{"$ref": "#/$defs/text", "description": "A file or directory, relative to dray.yaml."},
-				"to":    object{"$ref": "#/$defs/text", "description": "Where it is put in the image."},
-				"owner": object{"$ref": "#/$defs/text", "description": "UID:GID of all of it; without it 0:0."},
+				"to":    object{"$ref": "#/$defs/text", "pattern": "^[^:,]*$", "description": "Where it is put in the image; without it what is in a directory goes to the root, and a program to /app."},
+				"owner": object{"type": "string", "pattern": ownerForm, "description": "UID:GID of all of it; without it 0:0."},
 				"mode":  object{"$ref": "#/$defs/text", "description": "Modes, as of chmod: 0644, or u=rwX,go=rX."},
 			}},
 		},

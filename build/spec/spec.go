@@ -35,20 +35,10 @@ type Build struct {
 	Name string
 	Kind string // one of Kinds
 	At   string // FILE:LINE:COLUMN
-	// Args are what is built: packages, a context, a jar. Those of Files are Places.
-	Args   []string
-	Places []Place
+	// Args are what is built, as the command of the kind takes it.
+	Args []string
 	// Settings are the flags that the build sets, in order.
 	Settings []Setting
-}
-
-// A Place is a file or directory that is put into an image.
-type Place struct {
-	From string // relative to where the command runs, or absolute
-	To   string
-	// Owner is UID:GID, Mode as of chmod; "": not said.
-	Owner, Mode string
-	At          string // FILE:LINE:COLUMN
 }
 
 // A Setting is a flag and its value.

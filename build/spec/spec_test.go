@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,9 +37,6 @@ func said(b spec.Build) (all []string) {
 	for _, a := range b.Args {
 		all = append(all, filepath.ToSlash(a))
 	}
-	for _, p := range b.Places {
-		all = append(all, fmt.Sprint(filepath.ToSlash(p.From), ":", p.To, " ", p.Owner, " ", p.Mode))
-	}
 	for _, s := range b.Settings {
 		all = append(all, "--"+s.Key.Flag+" "+s.Value)
 	}
@@ -69,7 +65,9 @@ builds:
   - {name: web, kind: files, platforms: linux/s390x, files: [{from: public, to: /srv, owner: "1:2", mode: 0644}, {from: ../up, to: /up}]}
   - {name: here, kind: dockerfile, user: root}
   - {name: there, kind: dockerfile, context: sub/}
-  - {name: jar, kind: jar, jar: target/app.jar}
+  - {name: jar, kind: jar, jar: target/app.jar, mode: thin, mainClass: a.B, jvmFlags: [-Xmx1g], appRoot: /srv}
+  - {name: tools, kind: go, main: ./..., flags: [-tags=netgo, -race], ldflags: -s -w, capabilities: net_raw, files: [{from: data, mode: "a=rX"}]}
+  - {name: file, kind: dockerfile, dockerfile: sub/web.Dockerfile, target: site, args: {V: "${TAG}"}, contexts: {src: ../src, img: docker-image://x, abs: /y, git: git@x:y}}
 `
 
 func TestParse(t *testing.T) {
@@ -79,10 +77,12 @@ func TestParse(t *testing.T) {
 			"api": {"./cmd/api", "github.com/x/y", "/abs/z", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532",
 				"--tag registry.example/api:1.2", "--tag oci:out", "--env A=1.10", "--label cost=$5", "--label empty=", `--entrypoint ["/api","true","8080",""]`, "--cmd []",
 				"--exposed-port 8080", "--exposed-port 53/udp", "--sbom spdx", "--provenance false"},
-			"web":   {"./public:/srv 1:2 0644", "../up:/up  ", "--from registry.example/base:1", "--env A=1", "--env B=${TAG}", "--user 65532", "--platform linux/s390x"},
+			"web":   {"./public:/srv,chown=1:2,chmod=0644", "../up:/up", "--from registry.example/base:1", "--env A=1", "--env B=${TAG}", "--user 65532", "--platform linux/s390x"},
 			"here":  {".", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user root"},
 			"there": {"./sub", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532"},
-			"jar":   {"./target/app.jar", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532"},
+			"jar":   {"./target/app.jar", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532", "--mode thin", "--main-class a.B", `--jvm-flags ["-Xmx1g"]`, "--app-root /srv"},
+			"tools": {"./...", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532", "--go-flag -tags=netgo", "--go-flag -race", "--ldflags -s -w", "--capability net_raw", "--file ./data,chmod=a=rX"},
+			"file":  {".", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532", "--file ./sub/web.Dockerfile", "--target site", "--build-arg V=1.2", "--build-context src=../src", "--build-context img=docker-image://x", "--build-context abs=/y", "--build-context git=git@x:y"},
 		},
 		"a/b/":   {"web": nil},
 		"../a/":  {"here": nil},
@@ -100,8 +100,8 @@ func TestParse(t *testing.T) {
 				t.Errorf("%s%s:\n got %q\nwant %q", dir, b.Name, got, want)
 			}
 		}
-		first := map[string][]string{"a/b/": {"./a/b/public:/srv 1:2 0644", "./a/b", "./a/b/sub"}, "../a/": {"../a/public:/srv 1:2 0644", "../a", "../a/sub"},
-			"/root/": {"/root/public:/srv 1:2 0644", "/root", "/root/sub"}}[dir]
+		first := map[string][]string{"a/b/": {"./a/b/public:/srv,chown=1:2,chmod=0644", "./a/b", "./a/b/sub"}, "../a/": {"../a/public:/srv,chown=1:2,chmod=0644", "../a", "../a/sub"},
+			"/root/": {"/root/public:/srv,chown=1:2,chmod=0644", "/root", "/root/sub"}}[dir]
 		if got := []string{paths["web"], paths["here"], paths["there"]}; first != nil && !slices.Equal(got, first) {
 			t.Errorf("%s: %q", dir, got)
 		}
@@ -152,8 +152,12 @@ var wrong = map[string]string{
 	"version: 1\nbuilds: [{name: a, kind: jar}]":                                                          "needs jar",
 	"version: 1\nbuilds: [{name: a, kind: go, main: []}]":                                                 "d:2:36: an empty list",
 	"version: 1\nbuilds: [{name: a, kind: files, files: []}]":                                             "d:2:40: an empty list",
-	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x}]}]":                                    "d:2:41: files need from and to",
+	"version: 1\nbuilds: [{name: a, kind: files, files: [{to: /x}]}]":                                     "d:2:41: no from",
 	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x, to: /y, chown: 1}]}]":                  `no such key here: "chown"`,
+	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x, to: 'a:b'}]}]":                         "has a colon",
+	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x, owner: me}]}]":                         "want UID:GID",
+	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x, owner: 1}]}]":                          "want UID:GID",
+	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x, mode: '9'}]}]":                         "d:2:57: mode: ",
 	"version: 1\nbuilds: [{name: a, kind: files, files: [x]}]":                                            "want keys with values",
 	"version: 1\nbuilds: [{name: a, kind: dockerfile, main: ./x}]":                                        "d:2:38: main is for builds of the kind go, not dockerfile",
 	"version: 1\nbuilds: [{name: a, kind: dockerfile, lables: {}}]":                                       "is it labels?",
@@ -211,10 +215,10 @@ func TestChoose(t *testing.T) {
 	if err != nil || len(got) != 2 || got[0].Name != "web" || got[1].Name != "api" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if got, err = f.Choose(); err != nil || len(got) != 5 {
+	if got, err = f.Choose(); err != nil || len(got) != 7 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	for want, names := range map[string][]string{`is it "web"?`: {"wbe"}, "it has api, web, here, there, jar": {"elsewhere"}, "named twice": {"web", "web"}} {
+	for want, names := range map[string][]string{`is it "web"?`: {"wbe"}, "it has api, web, here, there, jar, tools, file": {"elsewhere"}, "named twice": {"web", "web"}} {
 		if _, err := f.Choose(names...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", names, err)
 		}
@@ -240,7 +244,7 @@ func schema(t *testing.T) *jsonschema.Schema {
 
 // beyond is what is wrong in a way that a schema cannot see: it knows values, and
 // neither how they are written nor the environment.
-var beyond = regexp.MustCompile(`twice|two builds|anchors|the tag|is not set|second document|^d: it is empty|^d:\d+: `)
+var beyond = regexp.MustCompile(`twice|two builds|: mode: |anchors|the tag|is not set|second document|^d: it is empty|^d:\d+: `)
 
 // The schema and the reader agree about what is right and what is wrong.
 func TestSchemaAgrees(t *testing.T) {

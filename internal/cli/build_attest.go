@@ -30,7 +30,7 @@ type attestFlags struct {
 
 func (o *attestFlags) add(f *pflag.FlagSet) {
 	o.set = f
-	f.StringSliceVar(&o.sbom, "sbom", nil, "attach bills of materials as `FORMAT`: spdx, cyclonedx, both, or none (default spdx if the components are known)")
+	f.StringSliceVar(&o.sbom, "sbom", nil, "attach bills of materials as `FORMAT`: spdx, cyclonedx, or none (several allowed; default spdx if the components are known)")
 	f.StringVar(&o.dir, "sbom-dir", "", "write the bills of materials to files in `DIR` too, also without -t")
 	f.BoolVar(&o.tag, "sbom-tag", false, "keep bills of materials under tags sha256-….sbom too, as ko and cosign do")
 	f.BoolVar(&o.again, "attach-again", false, "look whether all that is attached is there, also where it is remembered")

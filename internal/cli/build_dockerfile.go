@@ -3,9 +3,9 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/dray-tools/dray"
 	"github.com/dray-tools/dray/build/dockerfile"
+	"github.com/dray-tools/dray/build/place"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -77,29 +78,67 @@ func (x *dockerfileFront) jobs(c *cobra.Command, o *buildFlags, args []string) (
 
 // options are what the flags say.
 func (x *dockerfileFront) options(c *cobra.Command, o *buildFlags, path string) (d dockerfile.Options, err error) {
-	d = dockerfile.Options{Context: path, File: x.file, Target: x.target, Host: oci.Platform{OS: "linux", Architecture: runtime.GOARCH}}
-	if isFile(path) && x.file == "" { // a Dockerfile of another name
-		d.Context, d.File = filepath.Dir(path), path
-	}
-	if x.file == "-" {
-		if d.Text, err = io.ReadAll(x.a.In); err != nil {
-			return d, err
-		}
-		d.File = "Dockerfile"
-	}
+	d = dockerfile.Options{File: x.file, Target: x.target, Host: oci.Platform{OS: "linux", Architecture: runtime.GOARCH}}
 	if d.Args, err = x.buildArgs(); err == nil {
 		d.Contexts, err = x.buildContexts()
+	}
+	if err == nil && x.file == "-" && path == "-" {
+		err = errors.New("stdin is one thing: the context or the Dockerfile")
+	}
+	if err == nil && o.watch && (x.file == "-" || path == "-" || place.IsRemote(path)) {
+		err = errors.New("--watch: what is read from stdin or an address does not change")
 	}
 	if err != nil {
 		return d, usage(c, err)
 	}
-	if info, err := os.Stat(d.Context); err != nil || !info.IsDir() {
-		if err == nil {
-			err = oci.Errorf(oci.ErrInvalid, "%s is no directory", oci.Quote(d.Context))
+	if x.file == "-" {
+		if d.Text, err = dockerfile.ReadText(x.a.In); err != nil {
+			return d, err
 		}
+		d.File = "Dockerfile"
+	}
+	if err := x.context(c.Context(), &d, path); err != nil {
 		return d, err
 	}
 	return d, x.epoch(o, d.Args["SOURCE_DATE_EPOCH"])
+}
+
+// context is what COPY takes files from: a directory, or what makes one.
+func (x *dockerfileFront) context(ctx context.Context, d *dockerfile.Options, path string) (err error) {
+	d.Context = path
+	elsewhere := path == "-" || place.IsRemote(path)
+	for _, at := range d.Contexts {
+		elsewhere = elsewhere || place.IsRemote(at)
+	}
+	if elsewhere {
+		if d.Scratch, err = x.a.scratch(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case path == "-":
+		d.Name, d.Foreign, d.Context = "stdin", true, filepath.Join(d.Scratch, "stdin")
+		text, err := dockerfile.Unpack(ctx, x.a.In, d.Context, x.a.env.TempDir)
+		if err != nil {
+			return oci.Wrap("", "stdin", err)
+		}
+		if text != nil {
+			d.Context, d.Text, d.File = "", text, "Dockerfile"
+		} else if d.File != "" && !isFile(d.File) {
+			d.File = filepath.Join(d.Context, d.File)
+		}
+	case place.IsRemote(path):
+		d.Name = place.Discreet(path)
+	case isFile(path) && x.file == "": // a Dockerfile of another name
+		d.Context, d.File = filepath.Dir(path), path
+	default:
+		info, err := os.Stat(path)
+		if err == nil && !info.IsDir() {
+			err = oci.Errorf(oci.ErrInvalid, "%s is no directory", oci.Quote(path))
+		}
+		return err
+	}
+	return nil
 }
 
 // epoch takes the time that a build argument says, as BuildKit does; the

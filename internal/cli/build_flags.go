@@ -25,7 +25,6 @@ type buildFlags struct {
 	push      bool
 	output    []string
 	metadata  string
-	use       func(*dray.Built) error // takes the results, which are not printed then
 	watch     bool
 	watched   []string // files beside what the builders read
 	writes    []string // files that a kind writes, beside its targets
@@ -34,6 +33,7 @@ type buildFlags struct {
 
 	result func(n int, i dray.BuiltImage) string // what is printed of build n; nil: REPOSITORY@DIGEST
 	after  func(b *dray.Built) error             // is called when all is written; nil: nothing is
+	use    func(b *dray.Built) error             // takes the results after that, instead of stdout; nil: they are printed
 }
 
 func (a *app) addBuildFlags(f *pflag.FlagSet, o *buildFlags) {

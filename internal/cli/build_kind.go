@@ -5,6 +5,7 @@ package cli
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -60,6 +61,16 @@ func (g *given) record(f *pflag.FlagSet) {
 
 func (g *given) has(name string) bool {
 	return slices.ContainsFunc(g.list, func(v givenFlag) bool { return v.name == name })
+}
+
+// on reports whether a switch is on.
+func (g *given) on(name string) (on bool) {
+	for _, v := range g.list {
+		if v.name == name {
+			on, _ = strconv.ParseBool(v.value)
+		}
+	}
+	return on
 }
 
 type recorded struct {

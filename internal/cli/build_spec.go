@@ -140,13 +140,8 @@ func (a *app) specJob(c *cobra.Command, g *given, b spec.Build) ([]dray.BuildJob
 	}
 	k := a.kind(a.frontends()[n])
 	k.o.described = true
-	for _, s := range b.Settings {
-		if s.Key.Form != spec.Pairs && g.has(s.Key.Flag) || s.Key.Flag == "tag" && !g.has("push") {
-			continue
-		}
-		if err := k.Flags().Set(s.Key.Flag, s.Value); err != nil {
-			return nil, oci.Errorf(oci.ErrInvalid, "%s: %s: %w", s.At, s.Key.Name, err)
-		}
+	if err := k.settings(g, b); err != nil {
+		return nil, err
 	}
 	own := &given{}
 	for _, v := range g.list {
@@ -163,26 +158,38 @@ func (a *app) specJob(c *cobra.Command, g *given, b spec.Build) ([]dray.BuildJob
 	if k.o.push && len(k.o.edit.Targets)+len(k.o.output) == 0 {
 		return nil, oci.Errorf(oci.ErrInvalid, "%s: the build %s has no tags to be pushed to", b.At, b.Name)
 	}
-	jobs, err := k.jobs(k.Command, k.o, specArgs(b))
-	if err != nil {
+	made := k.o.Created
+	jobs, err := k.jobs(k.Command, k.o, b.Args)
+	switch {
+	case err != nil:
 		if u := (usageError{}); errors.As(err, &u) || errors.Is(err, fs.ErrNotExist) {
 			err = oci.Errorf(oci.ErrInvalid, "%s: %w", b.At, err)
 		}
 		return nil, err
+	case len(jobs) != 1:
+		return nil, oci.Errorf(oci.ErrInvalid, "%s: it makes %d images: want one a build", b.At, len(jobs))
+	case !made.Equal(k.o.Created):
+		return nil, oci.Errorf(oci.ErrInvalid, "%s: SOURCE_DATE_EPOCH is of all builds: set it in the environment", b.At)
 	}
-	for i := range jobs {
-		if jobs[i].Attestors = k.o.Attestors; len(jobs) == 1 {
-			jobs[i].Name = b.Name
-		}
-	}
+	jobs[0].Name, jobs[0].Attestors = b.Name, k.o.Attestors
 	return jobs, nil
 }
 
-// specArgs are the arguments of the command of a build.
-func specArgs(b spec.Build) []string {
-	list := slices.Clone(b.Args)
-	for _, p := range b.Places {
-		list = append(list, p.From+":"+p.To)
+// settings sets the flags that a build of dray.yaml sets, if the command line does
+// not; of keys with values both count. Where it goes counts only with --push.
+func (k *kind) settings(g *given, b spec.Build) error {
+	if k.Flags().Lookup("together") != nil { // a build is an image
+		if err := k.Flags().Set("together", "true"); err != nil {
+			return err
+		}
 	}
-	return list
+	for _, s := range b.Settings {
+		if s.Key.Form != spec.Pairs && g.has(s.Key.Flag) || s.Key.Flag == "tag" && !g.on("push") {
+			continue
+		}
+		if err := k.Flags().Set(s.Key.Flag, s.Value); err != nil {
+			return oci.Errorf(oci.ErrInvalid, "%s: %s: %w", s.At, s.Key.Name, err)
+		}
+	}
+	return nil
 }

@@ -3,10 +3,12 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +16,7 @@ import (
 	"github.com/dray-tools/dray"
 	"github.com/dray-tools/dray/build/spec"
 	"github.com/dray-tools/dray/oci"
+	"github.com/dray-tools/dray/transfer"
 )
 
 // buildAsked builds what is asked for, with --watch again and again. ask makes
@@ -88,7 +91,7 @@ func (a *app) buildJobs(c *cobra.Command, o *buildFlags, jobs []dray.BuildJob) e
 		return o.use(b)
 	}
 	if !o.edit.format.text() {
-		return o.edit.format.print(a.Out, buildOutcome{b.Builds, outcome(b.Plan, nil)})
+		return errors.Join(o.edit.format.print(a.Out, buildOutcome{b.Builds, outcome(b.Plan, nil)}), keptError(b))
 	}
 	return a.buildResults(b, o)
 }
@@ -111,29 +114,25 @@ func (a *app) printBuilds(b *dray.Built) {
 	}
 }
 
-// buildResults prints REPOSITORY@DIGEST of the first target of each build, or the
-// digest of one that has none.
+// buildResults prints REPOSITORY@DIGEST of the first target of each build that was
+// written, or the digest of one that has none.
 func (a *app) buildResults(b *dray.Built, o *buildFlags) error {
-	kept := ""
-	next := 0
+	images := b.Images
 	for at, i := range b.Builds {
 		line := string(i.Root.Digest)
-		for n := range i.Targets {
-			to := b.Images[next]
-			next++
-			if to.Kept {
-				kept = to.To
-			}
-			if n == 0 {
-				line = resultLine(to.To, to.Digest)
+		mine := images[:len(i.Targets)]
+		images = images[len(i.Targets):]
+		for _, to := range mine {
+			for _, n := range to.Notes {
+				a.note("%s: %s", to.To, n)
 			}
 		}
-		if len(i.Targets) == 0 {
-			how := "give it a name with -t"
-			if o.unpushed {
-				how = "--push writes it where " + spec.Name + " says"
-			}
-			a.note("%s is written nowhere: %s", i.Name, how)
+		if n := slices.IndexFunc(mine, func(to *transfer.Image) bool { return !to.Kept }); n >= 0 {
+			line = resultLine(mine[n].To, mine[n].Digest)
+		} else if len(mine) > 0 {
+			continue
+		} else {
+			a.note("%s is written nowhere: %s", i.Name, o.howToWrite())
 		}
 		if o.result != nil {
 			line = o.result(at, i)
@@ -142,8 +141,23 @@ func (a *app) buildResults(b *dray.Built, o *buildFlags) error {
 			return err
 		}
 	}
-	if kept != "" {
-		return oci.Errorf(oci.ErrExists, "%s exists with other content, and --no-clobber says to keep it", kept)
+	return keptError(b)
+}
+
+// howToWrite says how a build gets to be written.
+func (o *buildFlags) howToWrite() string {
+	if o.unpushed {
+		return "--push writes it where " + spec.Name + " says"
+	}
+	return "give it a name with -t"
+}
+
+// keptError is an error if a tag was left alone.
+func keptError(b *dray.Built) error {
+	for _, to := range b.Images {
+		if to.Kept {
+			return oci.Errorf(oci.ErrExists, "%s exists with other content, and --no-clobber says to keep it", to.To)
+		}
 	}
 	return nil
 }

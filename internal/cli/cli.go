@@ -55,7 +55,16 @@ type app struct {
 	log    *slog.Logger
 	env    dray.Env
 	client *dray.Client
-	bars   *bars // set while progress bars are on the terminal
+	bars   *bars  // set while progress bars are on the terminal
+	dir    string // for what goes at the end of the run; "": none yet
+}
+
+// scratch is a directory that goes at the end of the run.
+func (a *app) scratch() (dir string, err error) {
+	if a.dir == "" {
+		a.dir, err = os.MkdirTemp(a.env.TempDir, "dray-*")
+	}
+	return a.dir, err
 }
 
 // Main runs the command and returns its exit code.
@@ -97,6 +106,9 @@ func run(ctx context.Context, args []string, w World) int {
 	c, err := cmd.ExecuteC()
 	if a.client != nil {
 		a.client.Close()
+	}
+	if a.dir != "" {
+		_ = os.RemoveAll(a.dir)
 	}
 	if err == nil {
 		return exitDone
@@ -176,6 +188,7 @@ SOURCE_DATE_EPOCH, NO_COLOR, VISUAL, EDITOR.`,
 	addGroup(cmd, "Move and change:", a.copyCommand(), a.pullCommand(), a.pushCommand(), a.exportCommand(), a.unpackCommand(), a.packCommand(), a.tagCommand(), a.deleteCommand())
 	addGroup(cmd, "Edit:", a.appendCommand(), a.mutateCommand(), a.editCommand(), a.rebaseCommand(), a.flattenCommand(), a.squashCommand(), a.indexCommand())
 	addGroup(cmd, "Build:", a.buildCommand())
+	addGroup(cmd, "Kubernetes:", a.resolveCommand(), a.applyCommand(), a.createCommand(), a.runCommand())
 	addGroup(cmd, "Look:", a.inspectCommand(), a.digestCommand(), a.manifestCommand(), a.configCommand(), a.blobCommand(),
 		a.referrersCommand(), a.lsCommand(), a.catalogCommand(), a.filesCommand(), a.catCommand(), a.validateCommand(), a.diffCommand())
 	addGroup(cmd, "Registries:", a.loginCommand(), a.logoutCommand(), a.serveCommand())

@@ -31,7 +31,7 @@ type frontend interface {
 
 // frontends are all kinds, in the order in which they are asked about a path.
 func (a *app) frontends() []frontend {
-	return []frontend{&dockerfileFront{a: a}, &filesFront{a: a}, &goFront{a: a}}
+	return []frontend{&dockerfileFront{a: a}, &jarFront{a: a}, &filesFront{a: a}, &goFront{a: a}}
 }
 
 func (a *app) buildCommand() *cobra.Command {

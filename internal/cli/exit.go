@@ -47,6 +47,9 @@ func explain(err error) (code int, hint string) {
 	if errors.As(err, &u) {
 		return 2, ""
 	}
+	if e, ok := errors.AsType[exited](err); ok {
+		return e.code, ""
+	}
 	var h hinted
 	if errors.As(err, &h) {
 		hint = h.hint

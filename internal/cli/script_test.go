@@ -25,7 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"dray": func() { os.Exit(drayMain()) }})
+	testscript.Main(m, map[string]func(){"dray": func() { os.Exit(drayMain()) }, "kubectl": func() { os.Exit(kubectlMain()) }})
 }
 
 func TestScript(t *testing.T) {
@@ -43,6 +43,7 @@ func params(p testscript.Params) testscript.Params {
 			e.Setenv(name, filepath.Join(e.WorkDir, filepath.FromSlash(dir)))
 		}
 		e.Setenv("NL", "\n")
+		e.Setenv("GOCACHE", goCache())                               // so that not every script compiles the standard library
 		e.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")) // a second for each of many processes
 		e.Values[worldKey{}] = &world{running: map[string]*running{}, hangs: map[string]<-chan struct{}{}}
 		for _, dir := range []string{".docker", ".config", "run"} {

@@ -138,3 +138,37 @@ func complete(t *testing.T, n int, image string) {
 		t.Fatalf("killed at write %d: %d bills of materials and %d provenances: %s", n, bills, provenance, all)
 	}
 }
+
+// regctl finds what is attached, and reads it, also under the tag of cosign.
+func TestAttachedForOthers(t *testing.T) {
+	t.Parallel()
+	regctl, file := need(t, "regctl"), filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, start := range map[string]func(*testing.T) string{"without referrers": distribution, "with referrers": served} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			registry, bills := start(t), t.TempDir()
+			image := registry + "/app:1"
+			out := dray(t, "build", "-q", "files", file+":/srv/file", "--from", "scratch+certs", "--platform", "linux/amd64", "--sbom-tag", "--sbom-dir", bills, "-t", image)
+			raw, err := os.ReadFile(filepath.Join(bills, "file-linux-amd64.spdx.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := strings.TrimSpace(string(raw))
+			command(t, regctl, "registry", "set", registry, "--tls", "disabled")
+			if got := command(t, regctl, "artifact", "get", "--subject", image, "--filter-artifact-type", "application/spdx+json"); got != want {
+				t.Errorf("the referrer is\n%s\nwant\n%s", got, want)
+			}
+			_, hex, _ := strings.Cut(out, "@sha256:")
+			if got := command(t, regctl, "artifact", "get", registry+"/app:sha256-"+hex+".sbom"); got != want {
+				t.Errorf("under the tag is\n%s\nwant\n%s", got, want)
+			}
+			statement := command(t, regctl, "artifact", "get", "--subject", image, "--filter-artifact-type", "application/vnd.in-toto+json")
+			if !strings.Contains(statement, `"predicateType":"https://slsa.dev/provenance/v1"`) || !strings.Contains(statement, `"sha256":"`+hex+`"`) {
+				t.Errorf("provenance is %s", statement)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ package peers_test
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The bases of the Dockerfiles. What their names stand for is in
@@ -189,8 +191,10 @@ func (l *lab) expand(c *dockerfileCase, s string) string {
 // within runs a program in a directory, with a home that all of the lab share.
 func (l *lab) within(t *testing.T, dir, name string, args ...string) (out, errOut string, err error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), name, args...)
-	cmd.Dir = dir
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.WaitDelay = dir, time.Second
 	cmd.Env = append(os.Environ(), "HOME="+l.dir, "DRAY_CACHE="+filepath.Join(l.dir, "cache"), "BUILDAH_LAYERS=", "SOURCE_DATE_EPOCH=", "XDG_RUNTIME_DIR="+l.dir)
 	var o, e bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &o, &e

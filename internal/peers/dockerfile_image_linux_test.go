@@ -106,6 +106,9 @@ func gather(raw []byte, read reads, out map[string]*picture) error {
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return err
 	}
+	if m.Config != nil && !strings.Contains(m.Config.MediaType, "image") {
+		return nil // a document about an image
+	}
 	if m.Config != nil {
 		p, err := draw(raw, read)
 		if err == nil {

@@ -64,9 +64,6 @@ func (x *evaluation) globals(given map[string]string) (vars, error) {
 	return v, nil
 }
 
-// use notes that an argument that was given is declared.
-func (x *evaluation) use(name string) { x.used[name] = true }
-
 // arg declares arguments in a stage.
 func (s *stage) arg(c *instructions.ArgCommand) error {
 	line := "ARG"

@@ -235,16 +235,3 @@ func (b *built) config(t testing.TB) map[string]json.RawMessage {
 	}
 	return out
 }
-
-// history are the lines of the image that are not the base's.
-func (b *built) history(t testing.TB) (lines []string) {
-	t.Helper()
-	for _, h := range b.Stacks[0].History() {
-		line := h.CreatedBy
-		if h.EmptyLayer {
-			line += " (empty)"
-		}
-		lines = append(lines, line)
-	}
-	return lines
-}

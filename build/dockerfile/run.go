@@ -49,7 +49,7 @@ func refuse(runs []*command) error {
 		more = fmt.Sprintf(" (%d more: %s %s)", n, what, strings.Join(numbers, ", "))
 	}
 	stage := first.stage.title()
-	way := fmt.Sprintf("give the stage a name and, for it, an image that was built elsewhere (--build-context NAME=docker-image://REF)")
+	way := "give the stage a name and, for it, an image that was built elsewhere (--build-context NAME=docker-image://REF)"
 	if name := first.stage.Name; name != "" {
 		way = fmt.Sprintf("build the stage elsewhere and name the image (--build-context %s=docker-image://REF)", name)
 	}

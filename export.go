@@ -88,8 +88,9 @@ type spooled struct {
 	oci.Blob
 	dir string
 
-	mu   sync.Mutex
-	file *temp.File // nil: not yet
+	mu     sync.Mutex
+	file   *temp.File // nil: not yet
+	closed bool
 }
 
 func (b *spooled) Open(ctx context.Context) (io.ReadCloser, error) {
@@ -110,11 +111,12 @@ func (b *spooled) Open(ctx context.Context) (io.ReadCloser, error) {
 	return &spooling{ReadCloser: rc, f: f, b: b}, nil
 }
 
-// keep makes a file that has all of the blob its content, unless there is one.
+// keep makes a file that has all of the blob its content, unless there is one
+// or nobody wants one any more.
 func (b *spooled) keep(f *temp.File) (kept bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.file == nil {
+	if b.file == nil && !b.closed {
 		b.file = f
 		return true
 	}
@@ -122,6 +124,9 @@ func (b *spooled) keep(f *temp.File) (kept bool) {
 }
 
 func (b *spooled) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
 	if b.file != nil {
 		b.file.Close()
 	}

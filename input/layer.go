@@ -27,6 +27,8 @@ type Layer struct {
 	onto Onto
 	made *growing // its bytes, guarded by w.mu; nil if it is as it came, or only remembered
 	sent *upload  // nil: was not sent
+
+	remaking chan struct{} // held by the one who makes what is only remembered
 }
 
 var _ oci.RangeBlob = (*Layer)(nil)

@@ -4,6 +4,7 @@ package input_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -234,4 +235,39 @@ func FuzzNote(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) { input.CheckNote(t, raw, k) })
+}
+
+// What lies on a layer that is only remembered asks where its paths lead while it
+// is packed itself, and the other has to be made for the answer.
+func TestOnRemembered(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "x"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	lower := func() *input.Input { return input.Dir(dir, "srv/lower", layer.CreateOptions{}) }
+	o := input.Options{CacheDir: t.TempDir()}
+	made(t, maker(t, o), lower(), input.Onto{})
+	for name, upper := range map[string]func(*input.Input) *input.Input{
+		"another":  func(*input.Input) *input.Input { return input.Dir(dir, "srv/upper", layer.CreateOptions{}) },
+		"the same": func(in *input.Input) *input.Input { return in },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 30*time.Second, errors.New("they wait for each other"))
+			defer cancel()
+			m, in := maker(t, o), lower()
+			below, err := m.Layer(ctx, in, input.Onto{}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ground := layer.NewBase([]oci.Blob{below}, layer.BaseOptions{Deep: true})
+			if _, err := m.Layer(ctx, upper(in), input.Onto{Ground: ground}, nil); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(ground.Read()); n != 1 {
+				t.Errorf("%d layers were read, want the one below", n)
+			}
+		})
+	}
 }

@@ -21,12 +21,12 @@ type work struct {
 	in   *Input
 	from origin
 
-	turn   chan struct{} // held by the one who reads or packs; guards what follows
-	digest oci.Digest    // of all that from yields; "": not known
-	size   int64
-	done   []*Layer
+	turn chan struct{} // held by the one who finds or makes a layer; guards done
+	done []*Layer
 
 	mu      sync.Mutex // guards what follows, and Layer.made
+	digest  oci.Digest // of all that from yields; "": not known
+	size    int64
 	files   []*growing
 	uploads []*upload
 }
@@ -68,12 +68,12 @@ func (w *work) layer(ctx context.Context, onto Onto, to oci.Sink) (*Layer, error
 		if to != nil {
 			stream, _ = oci.As[oci.Streamer](to)
 		}
-		if what, made, sent, err = w.make(ctx, onto, stream); err != nil {
+		if what, made, sent, err = w.inLane(ctx, onto, stream); err != nil {
 			return nil, err
 		}
 		w.m.memory.write(w.key(), *what)
 	}
-	l := &Layer{DiffID: what.DiffID, Entries: what.Entries, Sockets: int(w.in.sockets.Load()), Kept: what.Kept, KeptCount: what.KeptCount, CreatedBy: w.in.createdBy(what.Tops), what: *what, w: w, onto: onto, made: made, sent: sent}
+	l := &Layer{DiffID: what.DiffID, Entries: what.Entries, Sockets: int(w.in.sockets.Load()), Kept: what.Kept, KeptCount: what.KeptCount, CreatedBy: w.in.createdBy(what.Tops), what: *what, w: w, onto: onto, made: made, sent: sent, remaking: make(chan struct{}, 1)}
 	w.done = append(w.done, l)
 	return l, nil
 }
@@ -106,17 +106,15 @@ func (w *work) how(onto Onto) string {
 // remembered: if something of its size is, or as long as it is not longer than
 // all that is.
 func (w *work) identify(ctx context.Context) (known bool, err error) {
-	if w.digest != "" {
+	if w.key().digest != "" {
 		return true, nil
 	}
 	if w.in.layer != nil {
 		d := w.in.layer.Descriptor()
-		w.digest, w.size = d.Digest, d.Size
-		return true, nil
+		return true, w.settled(d.Digest, d.Size)
 	}
 	if w.in.key != "" {
-		w.digest = w.in.key
-		return true, nil
+		return true, w.settled(w.in.key, 0)
 	}
 	most := w.from.size()
 	if most < 0 {
@@ -139,8 +137,7 @@ func (w *work) identify(ctx context.Context) (known bool, err error) {
 	if in.n > most {
 		return false, nil
 	}
-	w.digest, w.size = in.digest(), in.n
-	return true, nil
+	return true, w.settled(in.digest(), in.n)
 }
 
 // recall looks up what is remembered; nil if nothing is.
@@ -170,9 +167,8 @@ func (w *work) lane() chan struct{} {
 	return w.m.big
 }
 
-// make reads the input and makes a layer: what comes packed and needs no change
-// stays as it is, without a file; all else is packed into one.
-func (w *work) make(ctx context.Context, onto Onto, to oci.Streamer) (*outcome, *growing, *upload, error) {
+// inLane is make, when there is a core for it.
+func (w *work) inLane(ctx context.Context, onto Onto, to oci.Streamer) (*outcome, *growing, *upload, error) {
 	lane := w.lane()
 	select {
 	case lane <- struct{}{}:
@@ -180,6 +176,12 @@ func (w *work) make(ctx context.Context, onto Onto, to oci.Streamer) (*outcome, 
 	case <-ctx.Done():
 		return nil, nil, nil, context.Cause(ctx)
 	}
+	return w.make(ctx, onto, to)
+}
+
+// make reads the input and makes a layer: what comes packed and needs no change
+// stays as it is, without a file; all else is packed into one.
+func (w *work) make(ctx context.Context, onto Onto, to oci.Streamer) (*outcome, *growing, *upload, error) {
 	reads, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	r, err := w.read(reads)
@@ -260,7 +262,8 @@ func (w *work) check(ctx context.Context, r *reading, onto Onto) (*outcome, erro
 	if err := w.settle(r); err != nil {
 		return nil, err
 	}
-	return &outcome{How: w.how(onto), Asked: done.Asked, Digest: w.digest, Size: w.size, DiffID: s.digest(),
+	k := w.key()
+	return &outcome{How: w.how(onto), Asked: done.Asked, Digest: k.digest, Size: k.size, DiffID: s.digest(),
 		MediaType: layer.MediaType(oci.MediaLayer, r.comp), AsIs: true, Entries: done.Entries, Kept: done.Kept, KeptCount: done.KeptCount, Tops: done.Tops}, nil
 }
 
@@ -308,21 +311,28 @@ func (w *work) packTo(ctx context.Context, to io.Writer, r *reading, onto Onto, 
 // become another while it is worked on.
 func (w *work) settle(r *reading) error {
 	if w.in.key != "" {
-		w.digest = w.in.key
-		return nil
+		return w.settled(w.in.key, 0)
 	}
 	d := r.raw.digest()
 	if w.in.layer != nil { // its digest, which may be of another algorithm, was verified
 		d = w.in.layer.Descriptor().Digest
 	}
+	return w.settled(d, r.raw.n)
+}
+
+func (w *work) settled(d oci.Digest, size int64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.digest != "" && w.digest != d {
 		return oci.Errorf(oci.ErrBusy, "it was changed while it was read")
 	}
-	w.digest, w.size = d, r.raw.n
+	w.digest, w.size = d, size
 	return nil
 }
 
-// bytes finds the bytes of a layer, and makes them if it is only remembered.
+// bytes finds the bytes of a layer, and makes them if it is only remembered. Who
+// makes a layer that lies on this one may wait for it, with a lane and a turn in
+// its hands: so this takes neither.
 func (w *work) bytes(ctx context.Context, l *Layer) (*growing, error) {
 	made := func() *growing {
 		w.mu.Lock()
@@ -332,10 +342,12 @@ func (w *work) bytes(ctx context.Context, l *Layer) (*growing, error) {
 	if g := made(); g != nil {
 		return g, nil
 	}
-	if err := w.take(ctx); err != nil {
-		return nil, err
+	select {
+	case l.remaking <- struct{}{}:
+		defer func() { <-l.remaking }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
-	defer w.release()
 	if g := made(); g != nil {
 		return g, nil
 	}
@@ -353,7 +365,11 @@ func (w *work) bytes(ctx context.Context, l *Layer) (*growing, error) {
 	return g, nil
 }
 
-func (w *work) key() key { return key{w.digest, w.size} }
+func (w *work) key() key {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return key{w.digest, w.size}
+}
 
 // close removes the layers, when their uploads have ended.
 func (w *work) close() error {

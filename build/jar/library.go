@@ -73,6 +73,9 @@ func (p *plan) nested(f *zip.File) (*library, error) {
 	}
 	inner, err := p.inside(f)
 	if err == nil {
+		if p.looked += len(inner.entries); p.looked > maxLooked {
+			return nil, oci.Errorf(oci.ErrInvalid, "its libraries have more than %d entries", maxLooked)
+		}
 		err = l.look(inner)
 	}
 	if errors.Is(err, oci.ErrInvalid) || errors.Is(err, oci.ErrUnsupported) {
@@ -124,6 +127,9 @@ func (p *plan) own() coordinates {
 	}
 	return all[0]
 }
+
+// maxLooked bounds the entries of all libraries of an archive.
+const maxLooked = 2_000_000
 
 // maxCoordinates bounds what is read of an archive that many were put into.
 const maxCoordinates = 500

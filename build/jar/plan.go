@@ -35,6 +35,7 @@ type plan struct {
 	java       int                  // that it needs
 	server     string               // of a WAR: the environment of Jetty that it is for
 	libraries  []*library           // in the order in which they are looked through
+	looked     int                  // entries of libraries
 	components []build.Component
 	notes      []string
 	beside     []string // files that are read beside the archive

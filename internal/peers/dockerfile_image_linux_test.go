@@ -208,8 +208,9 @@ func hash(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// notCompared are members of Docker's configs that say where an image was built.
-var notCompared = []string{"Hostname", "Domainname", "Image", "AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin", "StdinOnce"}
+// notCompared are members of Docker's configs that say where an image was built, and
+// one that means something on Windows alone.
+var notCompared = []string{"ArgsEscaped", "Hostname", "Domainname", "Image", "AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin", "StdinOnce"}
 
 // members are those of a config as JSON; empty ones are as if they were absent.
 func (p *picture) members() map[string]string {

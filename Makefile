@@ -14,7 +14,7 @@ build: ## build bin/dray, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN) ./cmd/dray
 
 .PHONY: demo
-demo: build ## move real images between two registries, and clean up
+demo: build ## build images, move them between two registries, and clean up
 	@bash scripts/demo.sh $(BIN)
 
 .PHONY: test

@@ -58,18 +58,19 @@ done
 mkdir ctx
 for i in $(seq "$runs"); do
   for tool in buildah dray; do
-    find "$here"/../.. -maxdepth 0 >/dev/null # warm
-    rm -rf ctx/* && cp -r "$(go env GOROOT)/pkg" "$(go env GOROOT)/bin" ctx/ && head -c 20000000 /dev/urandom > ctx/random
-    printf 'FROM %s/lib/debian:12\nENV A=b\nCOPY . /opt/app/\nCMD ["/opt/app/bin/go"]\n' "$reg" > Dockerfile
+    # About 200 MB, a part of it new each time, so that the registry has never seen the layer.
+    rm -rf ctx/* && cp -r "$(go env GOROOT)"/{src,pkg,bin} ctx/ && head -c 2000000 /dev/urandom > ctx/random
+    printf 'FROM %s/lib/busybox:1.35\nENV A=b\nCOPY . /app/\nCMD ["/app/bin/go"]\n' "$reg" > Dockerfile
     case $tool in
     buildah) buildah rmi -af >/dev/null 2>&1 || true; run copy buildah bash -c "buildah_bud $n-$i Dockerfile" ;;
     dray) rm -rf dray; run copy dray dray build dockerfile -f Dockerfile --platform linux/amd64,linux/arm64 -t "$reg/bench/dray-file:$n-$i" ctx ;;
     esac
   done
 done
+printf '# escape=`\nFROM %s/win/nanoserver:1809\nWORKDIR C:\\app\nCOPY app.exe C:\\app\\\nENTRYPOINT ["C:\\\\app\\\\app.exe"]\n' "$reg" > Windows
+rm -rf ctx/*
 for i in $(seq "$runs"); do
   head -c 7000000 /dev/urandom > ctx/app.exe; rm -rf dray
-  printf '# escape=`\nFROM %s/win/nanoserver:1809\nWORKDIR C:\\app\nCOPY app.exe C:\\app\\\nENTRYPOINT ["C:\\\\app\\\\app.exe"]\n' "$reg" > Windows
   froms=(); for v in 1809 1909 2004 20H2 ltsc2022; do froms+=(--from "$reg/win/nanoserver:$v"); done
   run windows dray dray build dockerfile -f Windows "${froms[@]}" -t "$reg/bench/win-file:$n-$i" ctx
 done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Moves real images between two registries of its own on free loopback ports:
-# each command is printed above what it says. Leaves nothing behind.
+# Builds real images and moves them between two registries of its own on free
+# loopback ports: each command is printed above what it says. Leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dray=$PWD/${1:?the dray binary}
@@ -25,14 +25,19 @@ show() { # print a command, then run it
   "$dray" "$@"
 }
 
-echo "Compiling a program for linux/amd64, linux/arm64 and windows/amd64, and making images of it ..."
-CGO_ENABLED=0 go run -trimpath ./internal/demo "$work/hello"
 serve A "$work/a"
 serve B "$work/b"
 echo "Registry A is at $A, registry B at $B."
 
-show copy "oci:$work/hello:1.0" "$A/demo/hello:1.0"
+printf '\nA Go program for three platforms, Windows too; then again, with nothing changed.'
+show build go ./internal/demo/hello --from scratch --platform linux/amd64,linux/arm64,windows/amd64 -t "$A/demo/hello:1.0"
+show build go ./internal/demo/hello --from scratch --platform linux/amd64,linux/arm64,windows/amd64 -t "$A/demo/hello:1.0"
 show inspect "$A/demo/hello:1.0"
+show referrers "$A/demo/hello:1.0"
+printf '\nA Dockerfile that runs nothing, on the small base that dray makes.'
+mkdir "$work/site" && echo "<h1>hello</h1>" > "$work/site/index.html"
+printf 'FROM scratch+certs\nCOPY --from=%s /ko-app/hello /hello\nCOPY index.html /srv/\nCMD ["/hello"]\n' "$A/demo/hello:1.0" > "$work/site/Dockerfile"
+show build "$work/site" --platform linux/amd64,linux/arm64 -t "$A/demo/site:1.0"
 show copy --dry-run "$A/demo/hello:1.0" "$B/team/hello:1.0"
 show copy "$A/demo/hello:1.0" "$B/team/hello:1.0"
 printf '\nThe same again: two requests, nothing moves.'

@@ -64,7 +64,6 @@ var mayImport = map[string][]string{
 	"internal/credential": {"oci", "internal/transport"},
 	"internal/registries": {"oci"},
 	"internal/house":      {},
-	"internal/demo":       {"oci", "store/*"},
 	"internal/peers":      {},
 	"internal/demo/hello": {},
 	"":                    {"oci", "ref", "layer", "image", "input", "convert", "edit", "indexspec", "rebase", "build", "check", "compare", "store", "store/*", "transfer", "internal/transport", "internal/credential", "internal/disk", "internal/registries", "internal/temp"},

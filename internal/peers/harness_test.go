@@ -233,12 +233,12 @@ func engine(t *testing.T) func(args ...string) string {
 // layout; it returns a reference to the index.
 func hello(t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "hello")
-	cmd := exec.Command("go", "run", "-trimpath", "./internal/demo", dir)
-	cmd.Dir = filepath.Join("..", "..")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	name := "oci:" + filepath.Join(t.TempDir(), "hello") + ":1.0"
+	cmd := exec.Command(drayBin, "build", "go", "../../internal/demo/hello", "--from", "scratch",
+		"--platform", "linux/amd64,linux/arm64,windows/amd64", "--sbom", "none", "--provenance=false", "-t", name)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "DRAY_CACHE="+t.TempDir()) // with Go's cache of who runs the test
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	return "oci:" + dir + ":1.0"
+	return name
 }

@@ -120,7 +120,7 @@ func TestAppendKeepsLinks(t *testing.T) {
 func TestAppendReadsLayersOnce(t *testing.T) {
 	t.Parallel()
 	h := newCounted(t)
-	h.put("debian:12", imageOf{platform: "linux/amd64", layers: [][]byte{tarOf(t, debian...), tarOf(t, tarFile{name: "etc/x"})}})
+	h.put("debian:12", imageOf{platform: "linux/amd64", layers: [][]byte{tarOf(t, debian...), tarOf(t, tarFile{name: "etc/x"})}, lines: []string{"ADD file:1 in /", "COPY x /etc/"}})
 	cache := t.TempDir()
 	try := func(path string, blind bool, want int) {
 		t.Helper()

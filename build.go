@@ -28,6 +28,10 @@ type BuildJob struct {
 	Targets []string
 	// Attestors make what is attached to its images, beside those of BuildOptions.
 	Attestors []build.Attestor
+	// Static and Deep are as those of BuildOptions, of this build alone: nil and false
+	// are theirs.
+	Static func(ctx context.Context, s *build.Stack) error
+	Deep   bool
 }
 
 func (j *BuildJob) name() string { return cmp.Or(j.Name, j.Builder.Name()) }
@@ -66,7 +70,7 @@ type Built struct {
 	// Bare are targets that cannot hold what there is to attach.
 	Bare []string
 
-	attached []string // files that remember it, to be written after Run
+	attached []mark // to be made after Run
 }
 
 // A BuiltImage is an image, or an index of several.
@@ -126,9 +130,7 @@ func (c *Client) Build(ctx context.Context, jobs []BuildJob, o BuildOptions) (*B
 func (b *Built) Run(ctx context.Context) error {
 	err := b.Plan.Run(ctx)
 	if err == nil {
-		for _, path := range b.attached {
-			rememberAttached(path)
-		}
+		b.remember()
 	}
 	return err
 }
@@ -142,7 +144,7 @@ type building struct {
 
 	mu       sync.Mutex
 	at       opening
-	attached []string
+	attached []mark
 	bare     []string
 }
 
@@ -213,7 +215,7 @@ func (b *building) early(jobs []BuildJob) (oci.Sink, error) {
 func (b *building) build(ctx context.Context, j BuildJob) (out BuiltImage, sealed *edit.Sealed, moves []transfer.Job, err error) {
 	o := j.RunOptions
 	o.MediaTypes = b.o.MediaTypes
-	r, err := build.Run(ctx, b.engine, j.Builder, j.Want, o)
+	r, err := build.Run(ctx, b.engine.With(j.Static, j.Deep), j.Builder, j.Want, o)
 	if err == nil {
 		sealed, err = edit.Seal(r.Node)
 	}
@@ -266,11 +268,10 @@ func (b *building) moves(src *attaching, sealed *edit.Sealed, j BuildJob, r *bui
 		to, _ := ref.ParseAny(name)
 		t.Sent = func(d oci.Digest) bool { return samePlace(to, b.first) && b.engine.Sent(d) }
 		t.From, t.FromRef = src, j.name()
-		if len(src.along) > 0 && t.Single {
+		if len(src.along) > 0 && (t.Single || to.Scheme == ref.Dir) {
 			b.noteBare(t.ToRef)
 		} else if len(src.along) > 0 {
-			key := src.key(to)
-			t.Along, t.AlongKnown = src.along, b.isAttached(key)
+			t.Along, t.AlongKnown = src.along, b.isAttached(src.key(to), t.ToRef)
 		}
 		all = append(all, t)
 	}

@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -95,23 +97,39 @@ func (a *attaching) key(to ref.Ref) string {
 	return oci.FromBytes([]byte(strings.Join(words, "\n"))).Encoded()
 }
 
+// markAge is how long it is believed that what was attached is there still: registries
+// are cleaned up.
+const markAge = 24 * time.Hour
+
 // isAttached reports whether a run before this one has attached the same, and
 // notes that this one will have. An image that has been there since, under the
 // same digest, still has it.
-func (b *building) isAttached(key string) bool {
+func (b *building) isAttached(key, to string) bool {
 	if b.cacheDir() == "" {
 		return false
 	}
 	path := filepath.Join(b.cacheDir(), "attached", key)
-	_, err := os.Stat(path)
+	info, err := os.Stat(path)
+	fresh := err == nil && time.Since(info.ModTime()).Abs() < markAge
+	if fresh && !b.o.AttachAgain {
+		return true
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.attached = append(b.attached, path)
-	return err == nil && !b.o.AttachAgain
+	b.attached = append(b.attached, mark{path, to})
+	return false
 }
 
-func rememberAttached(path string) {
-	_ = disk.Keep(path, func(io.Writer) error { return nil }) // else it is asked again
+// A mark is a file that says that documents are attached to what is at a place.
+type mark struct{ path, to string }
+
+// remember makes the marks of the images that have been written, or were there.
+func (b *Built) remember() {
+	for _, m := range b.attached {
+		if !slices.ContainsFunc(b.Images, func(i *transfer.Image) bool { return i.Kept && i.To == m.to }) {
+			_ = disk.Keep(m.path, func(io.Writer) error { return nil }) // else it is asked again
+		}
+	}
 }
 
 func (b *building) noteBare(name string) {

@@ -367,6 +367,33 @@ func TestBuildAttachesAgain(t *testing.T) {
 	gone()
 	mustBuild(t, env, o, j)
 	there(false) // it is remembered to be there, as nobody else has changed the tag
+	marks, err := filepath.Glob(filepath.Join(env.CacheDir, "attached", "*"))
+	if err != nil || len(marks) == 0 {
+		t.Fatal(err, marks)
+	}
+	for n, old := range []time.Duration{-25 * time.Hour, 25 * time.Hour} {
+		if n > 0 {
+			gone()
+		}
+		for _, m := range marks { // for a day
+			if err := os.Chtimes(m, time.Time{}, time.Now().Add(old)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustBuild(t, env, o, j)
+		there(true)
+	}
+	gone()
+	mustBuild(t, env, o, j)
+	there(false) // for another day
+	was, err := os.Stat(marks[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustBuild(t, env, o, j)
+	if now, err := os.Stat(marks[0]); err != nil || !now.ModTime().Equal(was.ModTime()) { // not for ever, however often it is built
+		t.Errorf("%v: %v, then %v", err, was.ModTime(), now.ModTime())
+	}
 	again := o
 	again.AttachAgain = true
 	mustBuild(t, env, again, j)
@@ -386,6 +413,27 @@ func TestBuildAttachesAgain(t *testing.T) {
 	}
 	mustBuild(t, env, o, j)
 	there(true)
+}
+
+// What a tag that is kept would have got is not remembered to be there.
+func TestBuildAttachesNotToKept(t *testing.T) {
+	t.Parallel()
+	h := newCounted(t)
+	h.put("base:1", imageOf{platform: "linux/amd64", layers: [][]byte{tarOf(t, debian...)}})
+	env := dray.Env{CacheDir: t.TempDir()}
+	mustBuild(t, env, dray.BuildOptions{}, h.job("other", "app:1", "base:1"))
+	o := dray.BuildOptions{Attestors: []build.Attestor{notary{"a"}}}
+	kept := o
+	kept.NoClobber = true
+	j := h.job("x", "app:1", "base:1")
+	if b := mustBuild(t, env, kept, j); !b.Images[0].Kept {
+		t.Errorf("%+v", b.Images[0])
+	}
+	mustBuild(t, env, dray.BuildOptions{}, j)
+	b := mustBuild(t, env, o, j)
+	if _, err := h.repo("app").Stat(t.Context(), b.Builds[0].Attached[0]); err != nil {
+		t.Error(err)
+	}
 }
 
 // Without a cache nothing is read from the directory and nothing written there.

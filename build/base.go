@@ -32,6 +32,8 @@ type opening struct {
 	Opened
 	list []*Base
 	err  error
+
+	givenUp bool // by who asked first
 }
 
 // Bases are the images that a name means: those of an index in their order,
@@ -41,15 +43,40 @@ func (e *Engine) Bases(ctx context.Context, name string) ([]*Base, error) {
 	if name == Scratch || name == Static {
 		return nil, nil
 	}
+	for {
+		b := e.opening(name)
+		b.once.Do(func() {
+			err := b.open(ctx, e, name)
+			if err != nil && ctx.Err() != nil { // it was given up, which is nothing that others need to know
+				b.givenUp = true
+				e.forget(name, b)
+			}
+			b.err = oci.Wrap("base", name, err)
+		})
+		if !b.givenUp || ctx.Err() != nil {
+			return b.list, b.err
+		}
+	}
+}
+
+// opening is that of a name, which may be under way.
+func (e *Engine) opening(name string) *opening {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	b := e.bases[name]
 	if b == nil {
 		b = &opening{}
 		e.bases[name] = b
 	}
-	e.mu.Unlock()
-	b.once.Do(func() { b.err = oci.Wrap("base", name, b.open(ctx, e, name)) })
-	return b.list, b.err
+	return b
+}
+
+func (e *Engine) forget(name string, b *opening) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.bases[name] == b {
+		delete(e.bases, name)
+	}
 }
 
 func (b *opening) open(ctx context.Context, e *Engine, name string) (err error) {

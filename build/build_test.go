@@ -158,6 +158,49 @@ func platforms(t *testing.T, names ...string) (out []oci.Platform) {
 	return out
 }
 
+// Who gives up looking for a base takes nothing from others.
+func TestBaseGivenUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.name("base", w.image("linux/amd64", tarOf(t, "a=b")))
+	first, asked := make(chan bool), make(chan bool)
+	m := input.New(input.Options{TempDir: t.TempDir()})
+	t.Cleanup(func() { m.Close() })
+	e := build.NewEngine(build.Options{Maker: m, Open: func(ctx context.Context, name string) (build.Opened, error) {
+		select {
+		case <-first: // it has been asked before
+		default:
+			close(first)
+			close(asked)
+			<-ctx.Done()
+			return build.Opened{}, ctx.Err()
+		}
+		return build.Opened{Source: w, Manifest: w.names[name]}, nil
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan error)
+	go func() {
+		_, err := e.Bases(ctx, "base")
+		gone <- err
+	}()
+	<-asked
+	other := make(chan error)
+	go func() {
+		list, err := e.Bases(t.Context(), "base")
+		if err == nil && len(list) != 1 {
+			err = errors.New("another base")
+		}
+		other <- err
+	}()
+	cancel()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := <-other; err != nil {
+		t.Error(err)
+	}
+}
+
 // Which images are built depends on what the user wants, what the builder would
 // choose, and what the bases have.
 func TestTargets(t *testing.T) {
@@ -195,10 +238,11 @@ func TestTargets(t *testing.T) {
 		"nested":            {from: []string{"nested"}, err: oci.ErrUnsupported},
 		"without-platforms": {from: []string{"empty"}, want: "linux/amd64"},
 		"scratch":           {from: []string{"scratch"}, platforms: []string{"linux/riscv64"}, want: "linux/riscv64"},
+		"scratch-again":     {from: []string{"scratch"}, platforms: []string{"linux/riscv64", "linux/riscv64"}, want: "linux/riscv64"},
 		"scratch-default":   {from: []string{"scratch"}, defaults: []string{"linux/amd64"}, want: "linux/amd64"},
 		"scratch-of-what":   {from: []string{"scratch"}, err: oci.ErrInvalid},
 		"scratch-and-more":  {from: []string{"scratch", "both"}, platforms: []string{"linux/amd64"}, err: oci.ErrInvalid},
-		"scratch-twice":     {from: []string{"scratch"}, platforms: []string{"linux/arm64", "linux/arm64/v8"}, err: oci.ErrInvalid},
+		"scratch-twice":     {from: []string{"scratch"}, platforms: []string{"linux/arm64", "linux/arm64/v8"}, want: "linux/arm64"},
 		"windows-static":    {from: []string{build.Static}, platforms: []string{"windows/amd64"}, err: oci.ErrInvalid},
 	} {
 		list, err := e.Targets(t.Context(), build.Want{From: c.from, Platforms: platforms(t, c.platforms...), All: c.all}, build.Default{Platforms: platforms(t, c.defaults...)})

@@ -55,7 +55,11 @@ type Opened struct {
 // An Engine has what builders need, for one run. It is safe for concurrent use.
 type Engine struct {
 	o Options
+	*shared
+}
 
+// shared is what all builds of a run have in common.
+type shared struct {
 	mu    sync.Mutex
 	bases map[string]*opening
 	read  map[oci.Digest]oci.Descriptor // layers of bases that had to be read
@@ -68,7 +72,17 @@ func NewEngine(o Options) *Engine {
 	if o.HTTP == nil {
 		o.HTTP = http.DefaultClient
 	}
-	return &Engine{o: o, bases: map[string]*opening{}, read: map[oci.Digest]oci.Descriptor{}, sent: map[oci.Digest]bool{}}
+	return &Engine{o, &shared{bases: map[string]*opening{}, read: map[oci.Digest]oci.Descriptor{}, sent: map[oci.Digest]bool{}}}
+}
+
+// With is the same engine for a build that has a base Static, or a depth of its own.
+func (e *Engine) With(static func(ctx context.Context, s *Stack) error, deep bool) *Engine {
+	with := &Engine{e.o, e.shared}
+	if static != nil {
+		with.o.Static = static
+	}
+	with.o.Deep = e.o.Deep || deep
+	return with
 }
 
 // Options are those that the engine was made with.
@@ -190,9 +204,12 @@ func (e *Engine) Targets(ctx context.Context, want Want, d Default) ([]Target, e
 
 func (e *Engine) fromNothing(name string, platforms []oci.Platform) (out []Target, err error) {
 	if len(platforms) == 0 {
-		return nil, oci.Errorf(oci.ErrInvalid, "the base %s has no platform: say which are to be built", name)
+		return nil, oci.Errorf(oci.ErrInvalid, "the base %s has no platform: say which are to be built (--platform)", name)
 	}
-	for _, p := range platforms {
+	for n, p := range platforms {
+		if slices.ContainsFunc(platforms[:n], func(q oci.Platform) bool { return oci.FormatPlatform(p) == oci.FormatPlatform(q) }) {
+			continue
+		}
 		if name == Static && p.OS == "windows" {
 			return nil, oci.Errorf(oci.ErrInvalid, "the base %s is none for Windows: name one", name)
 		}

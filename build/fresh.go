@@ -26,12 +26,12 @@ func taken(i *edit.Image) func(top string) bool {
 		if line.EmptyLayer {
 			continue
 		}
-		if !tells(line.CreatedBy, n, layers) {
+		if !tells(line.CreatedBy, n) {
 			return all
 		}
 		n++
 	}
-	if n != layers && layers > 1 {
+	if n != layers {
 		return all
 	}
 	names := map[string]bool{}
@@ -78,29 +78,22 @@ func ofName(r rune) bool {
 	return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-", r)
 }
 
-// tells reports whether a line of history says what its layer did, as far as one
-// can know. Layer n is one of several, or the only one: then it is that of a
-// distribution, unless dray made it.
-func tells(by string, n, layers int) bool {
+// tells reports whether a line of history names what its layer, number n, brings at the top of the image. The lowest one is taken for that of a
+// distribution, if somebody said anything of it. Above it only COPY, ADD and
+// WORKDIR name it; a script that RUN starts can make anything anywhere.
+func tells(by string, n int) bool {
 	switch {
 	case strings.HasPrefix(by, "dray append "), strings.HasPrefix(by, "dray build "):
 		_, names, ok := cutLast(by, ": ")
 		return ok && !strings.Contains(names, layer.MoreTops)
-	case strings.HasPrefix(by, "dray "):
+	case strings.HasPrefix(by, "dray "), by == "", by == "unknown":
 		return false
-	case layers == 1:
+	case n == 0:
 		return true
 	}
-	return by != "" && by != "unknown" && (n == 0 || !fillsRoot(by))
-}
-
-// fillsRoot reports whether a line of a Dockerfile puts what it does not name at
-// the top of the image.
-func fillsRoot(by string) bool {
 	by, _, _ = strings.Cut(by, " # ")
-	f := strings.Fields(by)
-	copies := slices.Contains(f, "COPY") || slices.Contains(f, "ADD")
-	return copies && slices.Contains([]string{"/", "./", "."}, f[len(f)-1])
+	f := strings.Fields(strings.TrimPrefix(by, "/bin/sh -c #(nop)"))
+	return len(f) > 1 && slices.Contains([]string{"COPY", "ADD", "WORKDIR"}, f[0]) && !slices.Contains([]string{"/", "./", "."}, f[len(f)-1])
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {

@@ -104,13 +104,18 @@ func (s *Stack) Add(ctx context.Context, in *input.Input, o AddOptions) (*input.
 	return l, s.Apply(edit.Append(add, h))
 }
 
-// AddEmpty adds a line to the history that is of no layer.
-func (s *Stack) AddEmpty(createdBy string) error {
+// AddEmpty adds lines to the history that are of no layer.
+func (s *Stack) AddEmpty(createdBy ...string) error {
 	created, err := s.created()
 	if err != nil {
 		return err
 	}
-	return s.Apply(edit.AddHistory(edit.History{Created: created, CreatedBy: createdBy, EmptyLayer: true}))
+	var lines []edit.History
+	for _, by := range createdBy {
+		lines = append(lines, edit.History{Created: created, CreatedBy: by, EmptyLayer: true})
+	}
+	n := len(s.Layers())
+	return s.Splice(n, n, nil, lines)
 }
 
 // Dir tells where a directory really is, as layer.Base does.

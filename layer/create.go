@@ -5,6 +5,7 @@ package layer
 import (
 	"archive/tar"
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -163,7 +164,7 @@ func (c *creator) walk(ctx context.Context, root *os.Root, prefix string, depth 
 	}
 	names, err := list(root)
 	if err != nil {
-		return err
+		return changed(prefix, err)
 	}
 	for _, name := range names {
 		info, err := root.Lstat(name)
@@ -220,6 +221,9 @@ func (c *creator) walkInto(ctx context.Context, root *os.Root, prefix, name stri
 func changed(name string, err error) error {
 	if err == nil || os.IsNotExist(err) {
 		return oci.Errorf(oci.ErrBusy, "%s was changed while it was read", oci.Quote(name))
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok { // its own path begins at the directory
+		return &fs.PathError{Op: e.Op, Path: name, Err: e.Err}
 	}
 	return err
 }

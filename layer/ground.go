@@ -17,8 +17,9 @@ type Place struct {
 	Path  string // clean, "." for the root
 	There There
 
-	// Odd says that a Present directory is not 0755 of root, but what follows: an
-	// engine that makes the directory anew for what is put in it has to be told.
+	// Odd says that a Present directory is not 0755 of root, but what follows, or
+	// that it would get setgid from the one that it is in: an engine that makes the
+	// directory anew for what is put in it has to be told.
 	Odd  bool  `json:",omitempty"`
 	Mode int64 `json:",omitempty"`
 	UID  int   `json:",omitempty"`

@@ -52,13 +52,22 @@ func (t *Tree) place(dir string) (Place, error) {
 	if n := w.end().n; n != nil {
 		p.There = Present
 		h := expand(p.Path, n, 0).Header
-		if p.Mode, p.UID, p.GID = h.Mode&0o7777, h.Uid, h.Gid; p.Mode != 0o755 || p.UID != 0 || p.GID != 0 {
+		if p.Mode, p.UID, p.GID = h.Mode&0o7777, h.Uid, h.Gid; p.Mode != 0o755 || p.UID != 0 || p.GID != 0 || w.inherits() {
 			p.Odd = true
 		} else {
 			p.Mode = 0
 		}
 	}
 	return p, nil
+}
+
+// inherits reports whether a directory is in one with setgid, which it would get
+// too if an engine made it anew.
+func (w way) inherits() bool {
+	if len(w) < 2 || w[len(w)-2].n == nil {
+		return false
+	}
+	return expand("", w[len(w)-2].n, 0).Header.Mode&0o2000 != 0
 }
 
 // usual are the names that distributions have at their top, where links are to

@@ -35,19 +35,20 @@ func (x *evaluation) globals(given map[string]string) (vars, error) {
 	if target == "" {
 		target = x.stages[len(x.stages)-1].Name
 	}
-	v := vars{args: platformArgs(x.o.Host, x.platform, target)}
-	for name := range v.args {
-		if value, ok := given[name]; ok {
-			v.args[name] = value
+	v := vars{args: map[string]string{}}
+	for name, value := range platformArgs(x.o.Host, x.platform, target) {
+		if own, ok := given[name]; ok {
+			value = own
 			x.use(name)
 		}
+		v.setArg(name, value)
 	}
 	lex := shell.NewLex(x.escape)
 	for _, c := range x.script.args {
 		for _, a := range c.Args {
 			x.known[a.Key] = true
 			if value, ok := given[a.Key]; ok {
-				v.args[a.Key] = value
+				v.setArg(a.Key, value)
 				x.use(a.Key)
 				continue
 			}
@@ -58,21 +59,23 @@ func (x *evaluation) globals(given map[string]string) (vars, error) {
 			if err != nil {
 				return v, located(x.name, firstLine(c.Location()), err)
 			}
-			v.args[a.Key] = value
+			v.setArg(a.Key, value)
 		}
 	}
 	return v, nil
 }
 
-// arg declares arguments in a stage.
+// arg declares arguments in a stage. The history has the values that the file
+// gives, and not those of the user: they may be secrets, and everybody can read it.
 func (s *stage) arg(c *instructions.ArgCommand) error {
 	line := "ARG"
 	for _, a := range c.Args {
 		s.lintSecret("ARG", a.Key, c)
-		value, set := s.o.Args[a.Key]
+		value, given := s.o.Args[a.Key]
+		set := given
 		global, imported := s.global.args[a.Key]
 		switch {
-		case set:
+		case given:
 			s.use(a.Key)
 		case a.Value != nil:
 			var err error
@@ -86,7 +89,9 @@ func (s *stage) arg(c *instructions.ArgCommand) error {
 		s.declared[a.Key] = true
 		line += " " + a.Key
 		if set {
-			line += "=" + value
+			if !given {
+				line += "=" + value
+			}
 			if !strings.HasPrefix(a.Key, "BUILDKIT_SBOM_SCAN_") {
 				s.vars.setArg(a.Key, value)
 			}

@@ -75,6 +75,10 @@ func (b *builder) Targets(ctx context.Context, e *build.Engine, want build.Want)
 	if err != nil {
 		return nil, err
 	}
+	p.swap = len(want.From) > 0
+	if err := p.refuseOwn(); err != nil {
+		return nil, err
+	}
 	targets, err := p.targets(ctx, want)
 	if err != nil {
 		return nil, err
@@ -127,5 +131,9 @@ func (b *builder) Build(ctx context.Context, _ *build.Engine, t build.Target) (*
 	if _, err := x.reach(ctx); err != nil {
 		return nil, err
 	}
-	return x.run(ctx)
+	s, err := x.run(ctx)
+	if err == nil {
+		x.inputs(s)
+	}
+	return s, err
 }

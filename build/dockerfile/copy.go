@@ -54,10 +54,14 @@ func (s *stage) place(ctx context.Context, c *command, spec place.Spec, what ins
 	if s.dry {
 		return nil
 	}
+	if err := s.tell(); err != nil {
+		return err
+	}
 	return s.plan.set.Add(ctx, s.e, s.stack, spec, copied(spec, what.DestPath))
 }
 
-// copied is the line of history that BuildKit writes.
+// copied is the line of history that BuildKit writes, but for passwords and
+// queries of addresses.
 func copied(s place.Spec, dest string) string {
 	words := []string{"COPY"}
 	if s.Add {
@@ -72,7 +76,9 @@ func copied(s place.Spec, dest string) string {
 	if s.Chmod != "" {
 		words = append(words, "--chmod="+s.Chmod)
 	}
-	words = append(words, s.Sources...)
+	for _, src := range s.Sources {
+		words = append(words, place.Discreet(src))
+	}
 	for _, f := range s.Inline {
 		words = append(words, "<<"+f.Name)
 	}
@@ -84,7 +90,7 @@ func (s *stage) files(c *command) (place.Source, error) {
 	switch {
 	case c.from == nil && s.context == nil:
 		for _, src := range sources(c) {
-			if !strings.Contains(src, "://") && !strings.HasPrefix(src, "git@") {
+			if !place.IsRemote(src) {
 				return nil, oci.Errorf(oci.ErrInvalid, "%s: there is no context to take it from", oci.Quote(src))
 			}
 		}

@@ -32,6 +32,7 @@ type evaluation struct {
 	base     *build.Base // of root; nil: what the file says
 	lint     *linter.Linter
 	dry      bool // everything but layers and history
+	told     int  // bytes of lines of history
 	checks   bool // for Check: what cannot be read or run is left out
 }
 
@@ -186,13 +187,14 @@ func (s *stage) reach(ctx context.Context) error {
 		return nil
 	}
 	s.reached = true
-	o, err := s.origin()
-	if err != nil {
-		return err
+	var o origin
+	var err error
+	if !s.swapped() { // what FROM says does not matter then
+		if o, err = s.origin(); err != nil {
+			return err
+		}
 	}
-	if s.from = o.stage; s == s.root && s.swap {
-		s.from = nil
-	}
+	s.from = o.stage
 	if s.from != nil {
 		err = s.from.reach(ctx)
 		s.platform = s.from.platform
@@ -216,6 +218,9 @@ func (s *stage) reach(ctx context.Context) error {
 	return nil
 }
 
+// swapped reports whether a stage begins with a base of the user's.
+func (s *stage) swapped() bool { return s.swap && s == s.target }
+
 // open makes the stack that a stage begins with, unless that is a stage.
 func (s *stage) open(ctx context.Context, o origin) error {
 	b := s.base
@@ -233,7 +238,7 @@ func (s *stage) open(ctx context.Context, o origin) error {
 			return oci.Wrap("", s.at(), err)
 		}
 	}
-	if o.other != nil && o.other.dir != "" && (s != s.root || !s.swap) {
+	if o.other != nil && o.other.dir != "" {
 		s.other = o.other
 	}
 	s.platform = b.Platform

@@ -79,9 +79,28 @@ func Unpack(ctx context.Context, r io.Reader, dir, tempDir string) (text []byte,
 	if err != nil {
 		return nil, err
 	}
+	if err := noWhiteouts(f); err != nil {
+		return nil, err
+	}
 	d := oci.Descriptor{MediaType: oci.MediaLayer, Digest: oci.Digest("sha256:" + hex.EncodeToString(sum.Sum(nil))), Size: n}
 	_, err = layer.Unpack(ctx, dir, []oci.Blob{spooled{d, f.Name()}}, layer.UnpackOptions{NoOwner: true})
 	return nil, err
+}
+
+// noWhiteouts refuses a tar that has what only a layer can have.
+func noWhiteouts(f io.ReadSeeker) error {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	for e, err := range layer.NewReader(f, layer.Limits{}).Entries() {
+		switch {
+		case err != nil:
+			return err
+		case e.Kind == layer.Whiteout || e.Kind == layer.Opaque:
+			return oci.Errorf(oci.ErrInvalid, "%s: names that begin with .wh. mean in a layer that something is gone", oci.Quote(e.Header.Name))
+		}
+	}
+	return nil
 }
 
 // ReadText reads a Dockerfile that is in no file. ErrInvalid if it is too large.

@@ -18,7 +18,7 @@ import (
 // What a Dockerfile may cost at most.
 const (
 	maxText         = 4 << 20
-	maxInstructions = 10_000
+	maxInstructions = 2000
 )
 
 // A script is a Dockerfile that was parsed. Instructions change when their

@@ -11,6 +11,7 @@ import (
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 
+	"github.com/dray-tools/dray/build"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -57,6 +58,62 @@ func refuse(runs []*command) error {
 		first.at(), first.text(), stage, more, way)
 }
 
+// refuseOwn refuses what the file itself has to execute in stages that are needed
+// whatever the platform, before any base is asked for.
+func (p *plan) refuseOwn() error {
+	x, err := p.evaluation(build.Target{Platform: p.o.Host}, nil)
+	if err != nil {
+		return err
+	}
+	seen := map[*stage]bool{}
+	var runs []*command
+	var walk func(s *stage)
+	walk = func(s *stage) {
+		if s == nil || seen[s] {
+			return
+		}
+		seen[s] = true
+		if !s.swapped() {
+			o, err := s.origin()
+			if err != nil || o.whole { // the error will be found where it is looked for
+				return
+			}
+			if !strings.Contains(s.BaseName, "$") {
+				walk(o.stage)
+			}
+		}
+		for _, i := range s.Commands {
+			switch i := i.(type) {
+			case *instructions.RunCommand:
+				runs = append(runs, &command{Command: i, stage: s, line: firstLine(i.Location())})
+				for _, m := range instructions.GetMounts(i) {
+					walk(s.earlier(m.From))
+				}
+			case *instructions.CopyCommand:
+				walk(s.earlier(i.From))
+			}
+		}
+	}
+	walk(x.target)
+	return refuse(runs)
+}
+
+// earlier is the stage before this one that --from names; nil: none.
+func (s *stage) earlier(name string) *stage {
+	if n, err := strconv.Atoi(name); err == nil && n >= 0 && n < s.index {
+		return s.all[n]
+	}
+	return s.named(name, s.index)
+}
+
+// below is what a stage begins with, for errors.
+func (s *stage) below() string {
+	if s.from != nil {
+		return s.from.title()
+	}
+	return "the base " + s.stack.Base.Name
+}
+
 // text is how a command begins, for errors.
 func (c *command) text() string {
 	text := strings.ToUpper(c.Name())
@@ -64,7 +121,7 @@ func (c *command) text() string {
 		text = short(i.String(), 60)
 	}
 	if c.trigger {
-		text = "ONBUILD " + text + " of the base"
+		text = "ONBUILD " + text + " of " + c.stage.below()
 	}
 	return text
 }

@@ -28,6 +28,7 @@ type state struct {
 	made     []string // directories of an image for Windows that are known to be there
 	rooted   bool     // there was an absolute WORKDIR
 	last     map[string]*command
+	lines    []string // of history, which are not written yet
 }
 
 // run goes through the stages that were reached and returns the stack of the
@@ -61,11 +62,14 @@ func (s *stage) run(ctx context.Context) error {
 		return oci.Wrap("", s.at(), err)
 	}
 	for _, c := range s.commands {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
 		if err := s.do(ctx, c); err != nil {
 			return oci.Wrap("", c.at(), err)
 		}
 	}
-	return nil
+	return s.tell()
 }
 
 // goOn begins with what an earlier stage has become.
@@ -184,12 +188,30 @@ func (s *stage) expandAll(c instructions.Command) error {
 	return nil
 }
 
-// history adds a line about an instruction that makes no layer.
+// maxTold is how much the instructions of a build may say in the history, and so
+// in the config, which has to be read and written for many of them.
+const maxTold = 1 << 20
+
+// history notes a line about an instruction that makes no layer.
 func (s *stage) history(line string) error {
-	if s.dry {
+	if s.told += len(line); s.told > maxTold {
+		return oci.Errorf(oci.ErrInvalid, "what the instructions set has more than %d bytes by here", maxTold)
+	}
+	if !s.dry {
+		s.lines = append(s.lines, line)
+	}
+	return nil
+}
+
+// tell writes the lines that were noted. It has to be done before a layer is
+// added, and at the end of the stage.
+func (s *stage) tell() error {
+	lines := s.lines
+	s.lines = nil
+	if len(lines) == 0 {
 		return nil
 	}
-	return s.stack.AddEmpty(line)
+	return s.stack.AddEmpty(lines...)
 }
 
 // path is a path of the image with slashes and without a drive, absolute: if it

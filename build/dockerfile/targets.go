@@ -3,6 +3,7 @@
 package dockerfile
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -17,32 +18,35 @@ func (p *plan) targets(ctx context.Context, want build.Want) ([]build.Target, er
 		return p.choose(ctx, want, want.From)
 	}
 	if len(want.Platforms) == 0 {
-		name, fixed, err := p.baseOf(p.o.Host)
+		b, err := p.baseOf(p.o.Host)
+		var list []build.Target
 		switch {
 		case err != nil:
 			return nil, err
-		case fixed != nil:
-			return p.single(ctx, name, *fixed)
+		case b.fixed != nil:
+			list, err = p.single(ctx, b.name, *b.fixed)
+		default:
+			list, err = p.all(ctx, want, b.name)
 		}
-		return p.all(ctx, want, name)
+		return list, oci.Wrap("", b.at, err)
 	}
 	var out []build.Target
 	for n, platform := range want.Platforms {
 		if slices.ContainsFunc(want.Platforms[:n], func(q oci.Platform) bool { return oci.FormatPlatform(q) == oci.FormatPlatform(platform) }) {
 			continue
 		}
-		name, fixed, err := p.baseOf(platform)
+		b, err := p.baseOf(platform)
 		if err != nil {
 			return nil, err
 		}
 		var list []build.Target
-		if fixed != nil {
-			list, err = p.single(ctx, name, *fixed)
+		if b.fixed != nil {
+			list, err = p.single(ctx, b.name, *b.fixed)
 		} else {
-			list, err = p.choose(ctx, build.Want{Platforms: []oci.Platform{platform}}, []string{name})
+			list, err = p.choose(ctx, build.Want{Platforms: []oci.Platform{platform}}, []string{b.name})
 		}
 		if err != nil {
-			return nil, err
+			return nil, oci.Wrap("", b.at, err)
 		}
 		for _, t := range list {
 			if !oci.MatchPlatform(platform, t.Platform) {
@@ -62,9 +66,9 @@ func (p *plan) all(ctx context.Context, want build.Want, name string) ([]build.T
 		return nil, err
 	}
 	for _, t := range list {
-		other, _, err := p.baseOf(t.Platform)
-		if err == nil && other != name {
-			err = oci.Errorf(oci.ErrInvalid, "%s: the base depends on the platform (%s, %s): name the platforms", p.name, name, other)
+		other, err := p.baseOf(t.Platform)
+		if err == nil && other.name != name {
+			err = oci.Errorf(oci.ErrInvalid, "the base depends on the platform (%s, %s): name the platforms", name, other.name)
 		}
 		if err != nil {
 			return nil, err
@@ -82,24 +86,28 @@ func (p *plan) single(ctx context.Context, name string, platform oci.Platform) (
 	return []build.Target{{Platform: b.Platform, Base: b}}, nil
 }
 
-// baseOf is the base of the target for a platform: its name, and the platform
-// that FROM says for it.
-func (p *plan) baseOf(platform oci.Platform) (name string, fixed *oci.Platform, err error) {
+// A fromLine is what a FROM says of the base of the target.
+type fromLine struct {
+	name  string
+	fixed *oci.Platform // that it says; nil: none, or the one that is asked for
+	at    string        // FILE:LINE
+}
+
+// baseOf is the base of the target for a platform.
+func (p *plan) baseOf(platform oci.Platform) (b fromLine, err error) {
 	x, err := p.evaluation(build.Target{Platform: platform}, nil)
 	if err != nil {
-		return "", nil, err
+		return b, err
 	}
 	o, err := x.root.origin()
 	if err != nil {
-		return "", nil, err
+		return b, err
 	}
-	if name = o.image; name == "" {
-		name = build.Scratch
+	b = fromLine{cmp.Or(o.image, build.Scratch), o.platform, x.root.at()}
+	if b.fixed != nil && oci.FormatPlatform(*b.fixed) == oci.FormatPlatform(oci.NormalizePlatform(platform)) || b.name == build.Scratch {
+		b.fixed = nil
 	}
-	if o.platform != nil && oci.FormatPlatform(*o.platform) == oci.FormatPlatform(oci.NormalizePlatform(platform)) || name == build.Scratch {
-		o.platform = nil
-	}
-	return name, o.platform, nil
+	return b, nil
 }
 
 // choose finds the images of bases that are wanted. If nothing is said: that for

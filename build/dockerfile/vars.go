@@ -19,6 +19,7 @@ import (
 type vars struct {
 	env, args map[string]string
 	folds     bool // the names are equal whatever their case, as on Windows
+	longest   int  // value that was ever set
 }
 
 func (v vars) key(name string) string {
@@ -43,11 +44,16 @@ func (v vars) Keys() []string {
 }
 
 func (v vars) clone() vars {
-	return vars{env: maps.Clone(v.env), args: maps.Clone(v.args), folds: v.folds}
+	return vars{env: maps.Clone(v.env), args: maps.Clone(v.args), folds: v.folds, longest: v.longest}
 }
 
-func (v vars) setEnv(name, value string) { v.env[v.key(name)] = value }
-func (v vars) setArg(name, value string) { v.args[v.key(name)] = value }
+func (v *vars) setEnv(name, value string) {
+	v.env[v.key(name)], v.longest = value, max(v.longest, len(value))
+}
+
+func (v *vars) setArg(name, value string) {
+	v.args[v.key(name)], v.longest = value, max(v.longest, len(value))
+}
 
 // Bounds of what a few lines could otherwise make very large.
 const (
@@ -55,23 +61,23 @@ const (
 	maxExpand = 64 << 20
 )
 
-// replaces finds ${NAME//, which puts a text into another any number of times.
-var replaces = regexp.MustCompile(`\$\{\w+//`)
+// replaces finds ${NAME//PATTERN/TEXT}, which puts a text into a value any number
+// of times. What is in braces itself counts to the end of the line.
+var replaces = regexp.MustCompile(`\$\{\w+//[^{}\n]*(\}|[^\n]*)`)
 
 // bounded is ErrInvalid if the expansion of a word could become very large.
-func bounded(word string, v shell.EnvGetter) error {
+func bounded(word string, v vars) error {
 	dollars := strings.Count(word, "$")
 	if dollars == 0 {
 		return nil
 	}
-	longest := 0
-	for _, k := range v.Keys() {
-		value, _ := v.Get(k)
-		longest = max(longest, len(value))
-	}
-	most := dollars*longest + len(word)
-	for range replaces.FindAllStringIndex(word, -1) {
-		if most *= longest + len(word); most > maxExpand {
+	most := dollars*v.longest + len(word)
+	for _, r := range replaces.FindAllString(word, -1) {
+		text := len(r)
+		for range strings.Count(r, "$") - 1 { // variables in it, that may be replaced in themselves
+			text = min(text*(v.longest+1), maxExpand)
+		}
+		if most += (v.longest + 1) * text; most > maxExpand {
 			break
 		}
 	}
@@ -83,7 +89,7 @@ func bounded(word string, v shell.EnvGetter) error {
 
 // expand puts in what the variables of a word stand for. unset are those that
 // stand for nothing.
-func expand(lex *shell.Lex, word string, v shell.EnvGetter) (text string, used, unset map[string]struct{}, err error) {
+func expand(lex *shell.Lex, word string, v vars) (text string, used, unset map[string]struct{}, err error) {
 	if err := bounded(word, v); err != nil {
 		return "", nil, nil, err
 	}

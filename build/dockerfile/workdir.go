@@ -44,6 +44,9 @@ func (s *stage) setWorkdir(ctx context.Context, c *command, to string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.tell(); err != nil {
+		return err
+	}
 	in := input.Tar(line, input.TarOptions{Owner: owner}, func(_ context.Context, w io.Writer) error { return writeDirs(w, missing, owner) })
 	_, err = s.stack.Add(ctx, in, build.AddOptions{Link: s.windows(), History: edit.History{CreatedBy: line}})
 	return err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dray-tools/dray/build"
@@ -60,7 +61,7 @@ type placed struct {
 // locate tells where programs will be.
 func locate(ctx context.Context, s *build.Stack, items []*item) (all []placed, err error) {
 	for _, i := range items {
-		at := path.Clean("/" + withoutDrive(i.to))
+		at := path.Clean("/" + i.to)
 		if !i.dir && len(i.programs) > 0 {
 			into := strings.HasSuffix(i.to, "/")
 			if !into && s.Platform().OS != "windows" {
@@ -81,20 +82,13 @@ func locate(ctx context.Context, s *build.Stack, items []*item) (all []placed, e
 	return all, nil
 }
 
-// withoutDrive is a path of Windows as one from the root.
-func withoutDrive(to string) string {
-	if len(to) > 2 && to[1] == ':' {
-		to = strings.ReplaceAll(to[2:], `\`, "/")
-	}
-	return to
-}
-
 // start makes the single program what is started, without the arguments of the
 // base: the one that the user named, if there are others in directories.
 func (b *builder) start(e *build.Engine, s *build.Stack, programs []placed) error {
 	var named []placed
-	for _, p := range programs {
-		if p.named {
+	for n, p := range programs {
+		covered := slices.ContainsFunc(programs[n+1:], func(q placed) bool { return q.at == p.at })
+		if p.named && !covered {
 			named = append(named, p)
 		}
 	}

@@ -43,7 +43,7 @@ func (b *builder) read(ctx context.Context, e *build.Engine) (*plan, error) {
 				return nil, err
 			}
 			if sources = withImages(all, e.Note); len(sources) == 0 {
-				return nil, oci.Errorf(oci.ErrNotFound, "%s: there is no file or directory of that name for any platform", place.From)
+				return nil, noneFound(place.From)
 			}
 		}
 		if IsTemplate(place.To) {
@@ -65,7 +65,10 @@ func (b *builder) item(ctx context.Context, e *build.Engine, place Place, s sour
 	if err != nil {
 		return nil, err
 	}
-	i := &item{path: s.path, to: place.To, dir: info.IsDir(), found: &found{}}
+	if !info.IsDir() && !info.Mode().IsRegular() { // reading a pipe would wait for somebody who writes
+		return nil, oci.Errorf(oci.ErrInvalid, "%s is neither a file nor a directory", s.path)
+	}
+	i := &item{path: s.path, to: withoutDrive(place.To), dir: info.IsDir(), found: &found{}}
 	if !b.o.Plain {
 		if i.found, err = look(ctx, s.path); err != nil {
 			return nil, err
@@ -128,6 +131,14 @@ func (i *item) place(p Place, s source) error {
 		i.to += ".exe"
 	}
 	return nil
+}
+
+// withoutDrive is a path of Windows as one from the root.
+func withoutDrive(to string) string {
+	if len(to) > 2 && to[1] == ':' && (to[2] == '/' || to[2] == '\\') {
+		to = strings.ReplaceAll(to[2:], `\`, "/")
+	}
+	return to
 }
 
 // plainModes are those of files that belong to nobody in particular.

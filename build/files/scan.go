@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -104,6 +105,9 @@ func (f *found) lookBelow(ctx context.Context, src string, windows *found) error
 		if errors.Is(err, oci.ErrInvalid) || errors.Is(err, oci.ErrUnsupported) { // nothing that an image could start
 			return nil
 		}
+		if e, ok := errors.AsType[*fs.PathError](err); ok { // which knows the name below src
+			return &fs.PathError{Op: "read", Path: filepath.Join(src, filepath.FromSlash(name)), Err: e.Err}
+		}
 		if err != nil || p == nil {
 			return err
 		}
@@ -139,7 +143,7 @@ func (f *found) add(src string, p located) error {
 		f.platform = p.platform
 	case !runsOn(p.platform, f.platform):
 		first := f.programs[0]
-		return oci.Errorf(oci.ErrInvalid, "%s: %s is for %s, and %s for %s: programs of one image must agree (--no-detect takes them for plain files)",
+		return oci.Errorf(oci.ErrInvalid, "%s: %s is for %s, and %s for %s: programs of one image must agree ({os} and {arch} in a path stand for those of several images, and --no-detect takes programs for plain files)",
 			src, oci.Quote(first.name), oci.FormatPlatform(first.platform), oci.Quote(p.name), oci.FormatPlatform(p.platform))
 	}
 	if len(f.programs) < maxPrograms {

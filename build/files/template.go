@@ -88,6 +88,15 @@ func expand(template string) (out []source, err error) {
 	return out, nil
 }
 
+// below is a name in a directory. Nothing is taken out of the path: what x/.. is
+// depends on where a link x leads.
+func below(dir, name string) string {
+	if dir == "." {
+		return name
+	}
+	return strings.TrimSuffix(dir, "/") + "/" + name
+}
+
 // A match is a part of a template that was found, and what its words stand for.
 type match struct{ path, os, arch, variant string }
 
@@ -124,7 +133,7 @@ func (m match) platform() oci.Platform {
 func step(from []match, part string, last, variants bool) (to []match, err error) {
 	if !IsTemplate(part) && !strings.Contains(part, "{variant}") {
 		for _, m := range from {
-			path := filepath.Join(m.path, part)
+			path := below(m.path, part)
 			if _, err := os.Stat(path); err != nil && last && strings.EqualFold(m.os, "windows") {
 				path += ".exe"
 			}
@@ -171,7 +180,7 @@ func (m match) with(re *regexp.Regexp, name string) (match, bool) {
 	if found == nil {
 		return m, false
 	}
-	m.path = filepath.Join(m.path, name)
+	m.path = below(m.path, name)
 	for n, word := range re.SubexpNames() {
 		for _, old := range []struct {
 			name string
@@ -187,6 +196,19 @@ func (m match) with(re *regexp.Regexp, name string) (match, bool) {
 		}
 	}
 	return m, true
+}
+
+// inBraces is a word of a template, or one that was meant to be.
+var inBraces = regexp.MustCompile(`\{[A-Za-z_.]+\}`)
+
+// noneFound is the error for a template that means nothing.
+func noneFound(template string) error {
+	for _, word := range inBraces.FindAllString(template, -1) {
+		if word != "{os}" && word != "{arch}" && word != "{variant}" {
+			return oci.Errorf(oci.ErrNotFound, "%s: there is no such file, and %s is no word of a template: those are {os}, {arch} and {variant}", template, word)
+		}
+	}
+	return oci.Errorf(oci.ErrNotFound, "%s: there is no file or directory of that name for any platform", template)
 }
 
 // withImages drops what is for systems that no image is for, and says so.

@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"path"
-	"path/filepath"
 	"regexp"
 	"runtime/debug"
 	"slices"
@@ -35,7 +34,9 @@ func (m *made) components(windows bool) []build.Component {
 		out = append(out, module(d))
 	}
 	for _, c := range out {
-		app.Needs = append(app.Needs, c.PURL)
+		if c.PURL != "" {
+			app.Needs = append(app.Needs, c.PURL)
+		}
 	}
 	return append([]build.Component{app}, out...)
 }
@@ -69,13 +70,15 @@ func goVersion(info *debug.BuildInfo) string {
 	return v
 }
 
-// purl is the package URL of a module, or of a package in it.
+// purl is the package URL of a module, or of a package in it; "" for what has
+// none.
 func purl(module, version, subpath string) string {
-	if module == "" {
+	dir, name := path.Split(module)
+	u := packageurl.NewPackageURL("golang", strings.TrimSuffix(dir, "/"), name, version, nil, subpath).ToString()
+	if _, err := packageurl.FromString(u); err != nil {
 		return ""
 	}
-	dir, name := path.Split(module)
-	return packageurl.NewPackageURL("golang", strings.TrimSuffix(dir, "/"), name, version, nil, subpath).ToString()
+	return u
 }
 
 // materials are the modules that the program was built of, by the digests of
@@ -172,14 +175,22 @@ func (w words) describe(to map[string]any) {
 	}
 }
 
-// toldFlags are the flags, without what the linker gets and paths of the machine.
+// harmless are flags of go build whose values say nothing of a machine, and can
+// hardly be secret.
+var harmless = map[string]bool{"a": true, "asan": true, "buildmode": true, "buildvcs": true, "cover": true, "covermode": true, "compiler": true,
+	"mod": true, "msan": true, "p": true, "race": true, "tags": true, "trimpath": true, "v": true, "x": true}
+
+// toldFlags are the flags. Of those that are written down nowhere the values are
+// told of few, and never those with a path.
 func (w words) toldFlags() (out []string) {
 	for _, f := range w.flags {
 		name, value, _ := strings.Cut(f, "=")
-		if w.untoldFlags && (strings.HasSuffix(name, "ldflags") || filepath.IsAbs(strings.Trim(value, `'"`)) || !strings.HasPrefix(f, "-")) {
-			if f = "…"; strings.HasPrefix(name, "-") {
-				f = name + "=…"
-			}
+		switch {
+		case !w.untoldFlags:
+		case !strings.HasPrefix(name, "-"):
+			f = "…"
+		case value != "" && (!harmless[strings.TrimLeft(name, "-")] || strings.ContainsAny(value, `/\\`)):
+			f = name + "=…"
 		}
 		out = append(out, f)
 	}

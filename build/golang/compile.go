@@ -67,10 +67,7 @@ func (x *program) build(ctx context.Context, e *build.Engine, p oci.Platform) (*
 	}
 	x.mu.Unlock()
 	m.once.Do(func() {
-		if m.err = x.compile(ctx, e, m, env); m.err == nil {
-			m.err = m.inspect()
-		}
-		if m.err != nil {
+		if m.err = x.compile(ctx, e, m, env); m.err != nil {
 			m.err = oci.Wrap("", x.ImportPath+" for "+oci.FormatPlatform(p), m.err)
 			return
 		}
@@ -132,7 +129,10 @@ func (x *program) compile(ctx context.Context, e *build.Engine, m *made, platfor
 	if err := m.open(out, e.Options().TempDir); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "done"), nil, 0o600)
+	if err := m.inspect(); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "done"), []byte(m.sum), 0o600)
 }
 
 // place is the directory that the program is written to, which is the same again
@@ -164,11 +164,13 @@ func (x *program) place(ctx context.Context, o build.Options, w words, env []str
 	return dir, func() { _ = lock.Unlock() }, nil
 }
 
-// settle removes what a process that was killed may have left half written: the
-// go command would take it for whole.
+// settle removes a program that is not the one that was made there: what a
+// process that was killed has left half written, or a disk has damaged. The go
+// command would take it for whole, as it looks at its beginning alone.
 func settle(dir, out string) error {
 	mark := filepath.Join(dir, "done")
-	if _, err := os.Lstat(mark); err != nil {
+	want, err := os.ReadFile(mark)
+	if have, serr := sumOf(out); err != nil || serr != nil || have != string(want) {
 		if err := os.RemoveAll(out); err != nil {
 			return err
 		}
@@ -177,6 +179,18 @@ func settle(dir, out string) error {
 		return err
 	}
 	return nil
+}
+
+// sumOf is the SHA-256 of a file, hexadecimal.
+func sumOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), err
 }
 
 // open opens the program so that it stays as it is: the go command puts another

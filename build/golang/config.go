@@ -30,6 +30,8 @@ type Config struct {
 	Ldflags      []string          // defaultLdflags
 	Builds       []Build
 	Notes        []string // what the file says that means nothing
+
+	UntoldFlags, UntoldLdflags bool // Flags and Ldflags are of the environment, and written down nowhere
 }
 
 // A Build is how one program is built.
@@ -197,6 +199,7 @@ func (c *Config) environment(getenv func(string) string) error {
 			*to = strings.Fields(s)
 		}
 	}
+	c.UntoldFlags, c.UntoldLdflags = getenv("KO_DEFAULTFLAGS") != "", getenv("KO_DEFAULTLDFLAGS") != ""
 	if s := getenv("KO_BASEIMAGEOVERRIDES"); s != "" {
 		var all map[string]string
 		if err := json.Unmarshal([]byte(s), &all); err != nil {

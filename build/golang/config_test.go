@@ -68,6 +68,7 @@ func TestReadConfig(t *testing.T) {
 		"KO_BASEIMAGEOVERRIDES": `{"example.com/M/x":"of.env/x"}`}
 	want.Base, want.Platforms, want.AllPlatforms, want.Flags, want.Ldflags, want.Env = "of.env/base", nil, true, []string{"-a", "-b"}, []string{"-s"}, []string{"X=y"}
 	want.Overrides = map[string]string{"example.com/m/x": "of.env/x"}
+	want.UntoldFlags, want.UntoldLdflags = true, true
 	if c, err := golang.ReadConfig("", dir, func(k string) string { return env[k] }); err != nil || !reflect.DeepEqual(c, want) {
 		t.Errorf("%v\n got %+v\nwant %+v", err, c, want)
 	}

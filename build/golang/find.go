@@ -213,6 +213,8 @@ func (a place) programs(found []listed) (out []listed, err error) {
 		case f.Name == "main" && f.Error == nil:
 			out = append(out, f)
 		case many && f.Name != "main":
+		case f.Error != nil && !isLocal(a.pattern) && isDir(filepath.Join(a.dir, a.pattern)):
+			return nil, oci.Errorf(oci.ErrInvalid, "%s: there is no such package; the directory is ./%s", oci.Quote(a.given), a.pattern)
 		case f.Error != nil:
 			return nil, oci.Wrap("", a.given, oci.Errorf(oci.ErrInvalid, "%s", strings.TrimSpace(f.Error.Err)))
 		default:

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -279,7 +278,9 @@ func TestBroken(t *testing.T) {
 		{golang.Options{Config: golang.Config{Env: []string{"GOFLAGS='-toolexec=/bin/true'"}}}, "GOFLAGS: -toolexec is not allowed"},
 		{golang.Options{Flags: []string{"{{.Env.NOT_SET_ANYWHERE}}"}}, `map has no entry for key "NOT_SET_ANYWHERE"`},
 		{golang.Options{Ldflags: []string{"{{.Git"}}, "unclosed action"},
-		{golang.Options{Flags: []string{"-n"}}, "go build has made no program"},
+		{golang.Options{Flags: []string{"-n"}}, "flags: with -n go build does not make the program"},
+		{golang.Options{Env: []string{"GOFLAGS=-n"}}, "GOFLAGS: with -n"},
+		{golang.Options{Flags: []string{"-buildmode=c-archive"}}, "go build has made no program"},
 		{golang.Options{Capabilities: []string{"fly"}}, "there is no capability"},
 		{golang.Options{Go: "/nowhere/go"}, "/nowhere/go"},
 		{golang.Options{Go: "no-such-go"}, `"no-such-go" is not on PATH`},
@@ -316,6 +317,21 @@ func TestCache(t *testing.T) {
 	}
 	if after, err := os.Stat(out); err != nil || !os.SameFile(before, after) {
 		t.Error("it was linked again")
+	}
+	for _, damage := range []func(*os.File) error{
+		func(f *os.File) error { _, err := f.WriteAt(make([]byte, 4096), before.Size()/2); return err },
+		func(f *os.File) error { return f.Truncate(before.Size() / 2) },
+	} {
+		f, err := os.OpenFile(out, os.O_RDWR, 0)
+		if err == nil {
+			err = errors.Join(damage(f), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if digest() != first {
+			t.Error("a damaged program was used")
+		}
 	}
 	if err := os.Truncate(out, before.Size()/2); err != nil { // as a killed process leaves it
 		t.Fatal(err)
@@ -362,38 +378,6 @@ func TestManyAtOnce(t *testing.T) {
 		if d != digests[0] || d == "" {
 			t.Errorf("not the same: %v", digests)
 		}
-	}
-}
-
-// A description holds no secret, no path of the machine, and nothing of what was
-// only said on a command line.
-func TestDescribe(t *testing.T) {
-	t.Parallel()
-	w, dir := newWorld(t), module(t, app)
-	o := golang.Options{Env: []string{"TOKEN=verysecret"}, Untold: true,
-		Config:  golang.Config{Flags: []string{"-tags={{.Env.TOKEN}}"}, Env: []string{"PASSWORD=verysecret"}},
-		Ldflags: []string{"-X main.version=verysecret -s", "-X=main.other=verysecret"}}
-	r, b := w.must(dir, []string{"./cmd/app"}, o, build.Want{})
-	about, err := b.(build.Describer).Describe(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	one := about.Parameters["programs"].([]any)[0].(map[string]any)
-	same(t, "flags", one["flags"].([]string), []string{"-tags={{.Env.TOKEN}}"})
-	same(t, "variables", one["ldflagsVariables"].([]string), []string{"main.version", "main.other"})
-	same(t, "env", one["env"].([]string), []string{"PASSWORD"})
-	if about.Type != "go" || one["importPath"] != "example.com/m/cmd/app" || one["go"] != strings.TrimPrefix(runtime.Version(), "go") {
-		t.Errorf("%+v", about)
-	}
-	c := r.Stacks[0].Components
-	if len(c) != 2 || c[0].Kind != "application" || c[0].Path != "/ko-app/app" || c[0].PURL != "pkg:golang/example.com/m#cmd/app" || !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(c[0].Hashes["sha256"]) {
-		t.Errorf("%+v", c)
-	}
-	if c[1].Name != "stdlib" || c[1].PURL != "pkg:golang/stdlib@"+one["go"].(string) || !slices.Contains(c[0].Needs, c[1].PURL) {
-		t.Errorf("%+v", c)
-	}
-	if sum := oci.FromBytes(content(t, layers(r.Stacks[0])[0], "ko-app/app")).Encoded(); sum != c[0].Hashes["sha256"] {
-		t.Errorf("the program is %s, the component %s", sum, c[0].Hashes["sha256"])
 	}
 }
 

@@ -65,6 +65,11 @@ func TestVariables(t *testing.T) {
 		"linux/ppc64le/power9":   "GOOS=linux GOARCH=ppc64le GOPPC64=power9",
 		"windows/amd64:10.0.1.2": "GOOS=windows GOARCH=amd64",
 		"linux/s390x/z":          "!",
+		"linux/amd64/v5":         "!",
+		"linux/arm64/v9x":        "!",
+		"linux/riscv64/rva22u64": "GOOS=linux GOARCH=riscv64 GORISCV64=rva22u64",
+		"linux/ppc64le/power7":   "!",
+		"linux/386/sse2":         "GOOS=linux GOARCH=386 GO386=sse2",
 	} {
 		got, err := golang.Variables(platforms(t, in)[0])
 		if want == "!" && !errors.Is(err, oci.ErrUnsupported) || want != "!" && (err != nil || strings.Join(got, " ") != want) {

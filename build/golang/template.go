@@ -23,12 +23,13 @@ type words struct {
 // words are what the user asks for: on the command line, else for this program,
 // else for all.
 func (p *Program) words(o *Options) (w words) {
-	w.flags, w.ldflags = o.Config.Flags, o.Config.Ldflags
+	w.flags, w.untoldFlags = o.Config.Flags, o.Config.UntoldFlags
+	w.ldflags, w.untoldLdflags = o.Config.Ldflags, o.Config.UntoldLdflags
 	if p.entry != nil && len(p.entry.Flags) > 0 {
-		w.flags = p.entry.Flags
+		w.flags, w.untoldFlags = p.entry.Flags, false
 	}
 	if p.entry != nil && len(p.entry.Ldflags) > 0 {
-		w.ldflags = p.entry.Ldflags
+		w.ldflags, w.untoldLdflags = p.entry.Ldflags, false
 	}
 	if len(o.Flags) > 0 {
 		w.flags, w.untoldFlags = o.Flags, o.Untold
@@ -125,11 +126,16 @@ func (l *limited) Write(p []byte) (int, error) {
 }
 
 // checkFlags refuses flags that run another program for each step of a build, as
-// ko does.
+// ko does, and those with which go build makes nothing, or makes it elsewhere.
 func checkFlags(where string, flags []string) error {
 	for _, f := range flags {
-		if name, _, _ := strings.Cut(strings.TrimLeft(f, "-"), "="); strings.HasPrefix(f, "-") && name == "toolexec" {
+		name, _, _ := strings.Cut(strings.TrimLeft(f, "-"), "=")
+		switch {
+		case !strings.HasPrefix(f, "-"):
+		case name == "toolexec":
 			return oci.Errorf(oci.ErrInvalid, "%s: -toolexec is not allowed, as it runs any program", where)
+		case name == "n" || name == "o" || name == "C":
+			return oci.Errorf(oci.ErrInvalid, "%s: with -%s go build does not make the program where it is looked for", where, name)
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -92,6 +93,13 @@ func command(ctx context.Context, dir string, env []string, name string, args ..
 	return o.Bytes(), e.Bytes(), err
 }
 
+// variants are the values of go's variables, which it does not always check
+// itself (go help environment).
+var variants = map[string]*regexp.Regexp{
+	"GOAMD64": regexp.MustCompile(`^v[1-4]$`), "GOARM": regexp.MustCompile(`^[5-7]$`), "GOARM64": regexp.MustCompile(`^v(8\.[0-9]|9\.[0-5])$`),
+	"GOPPC64": regexp.MustCompile(`^power(8|9|10)$`), "GORISCV64": regexp.MustCompile(`^rva2[0-9]u64$`), "GO386": regexp.MustCompile(`^(sse2|softfloat)$`),
+}
+
 // variables are those of the go command that mean a platform.
 func variables(p oci.Platform) ([]string, error) {
 	p = oci.NormalizePlatform(p)
@@ -99,25 +107,32 @@ func variables(p oci.Platform) ([]string, error) {
 	if p.Variant == "" {
 		return env, nil
 	}
-	number := strings.TrimPrefix(p.Variant, "v")
+	name, value := "", p.Variant
 	switch p.Architecture {
 	case "amd64":
-		return append(env, "GOAMD64="+p.Variant), nil
+		name = "GOAMD64"
 	case "arm":
-		if number >= "5" && number <= "8" && len(number) == 1 {
-			return append(env, "GOARM="+min(number, "7")), nil
+		name, value = "GOARM", strings.TrimPrefix(value, "v")
+		if value == "8" { // there is no such GOARM
+			value = "7"
 		}
 	case "arm64":
-		if !strings.Contains(number, ".") {
-			number += ".0"
+		name = "GOARM64"
+		if !strings.Contains(value, ".") {
+			value += ".0"
 		}
-		return append(env, "GOARM64=v"+number), nil
+		if !strings.HasPrefix(value, "v") {
+			value = "v" + value
+		}
 	case "ppc64", "ppc64le":
-		return append(env, "GOPPC64="+p.Variant), nil
+		name = "GOPPC64"
 	case "riscv64":
-		return append(env, "GORISCV64="+p.Variant), nil
+		name = "GORISCV64"
 	case "386":
-		return append(env, "GO386="+p.Variant), nil
+		name = "GO386"
+	}
+	if variants[name] != nil && variants[name].MatchString(value) {
+		return append(env, name+"="+value), nil
 	}
 	return nil, oci.Errorf(oci.ErrUnsupported, "go has no variant %s of %s", oci.Quote(p.Variant), p.Architecture)
 }

@@ -72,7 +72,7 @@ func (a *archive) acquire() error {
 		now, err := f.Stat()
 		switch {
 		case err == nil && !now.Mode().IsRegular():
-			err = oci.Errorf(oci.ErrInvalid, "%s is no file", a.path)
+			err = oci.Errorf(oci.ErrInvalid, "it is no file")
 		case err == nil && a.info != nil && (now.Size() != a.info.Size() || !now.ModTime().Equal(a.info.ModTime())):
 			err = oci.Errorf(oci.ErrBusy, "%s was changed while it was read", a.path)
 		}

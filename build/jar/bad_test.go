@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,38 @@ func TestBad_ClassPath(t *testing.T) {
 	}
 }
 
+// Of directories around the jar nothing is taken, whatever a manifest says.
+func TestBad_Directories(t *testing.T) {
+	t.Parallel()
+	path := app(t, "Main-Class: app.Main\nClass-Path: . part-7.jar ..\n")
+	for mode, want := range map[string]string{jar.Exploded: "java -cp /app/resources:/app/classes:/app:/app/libs/part-7.jar:/app app.Main", jar.Packaged: "java -jar /app/jar/app.jar"} {
+		i, err := made(t, path, jar.Options{Mode: mode}, "linux/amd64")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(i.entrypoint, " "); got != want || len(i.notes) != 2 || !strings.Contains(i.notes[0], "nothing is put into the image") {
+			t.Errorf("%s: %s, notes %q", mode, got, i.notes)
+		}
+		for name := range i.files {
+			if strings.Contains(name, "x.properties") {
+				t.Errorf("%s: %s is in the image", mode, name)
+			}
+		}
+	}
+	for _, name := range []string{"../strange/", "link/", "link"} {
+		path = app(t, "Main-Class: app.Main\nClass-Path: "+name+"\n")
+		strange := filepath.Join(filepath.Dir(filepath.Dir(path)), "strange")
+		if err := os.MkdirAll(strange, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(strange, filepath.Join(filepath.Dir(path), "link")); err != nil {
+			t.Fatal(err)
+		}
+		_, err := made(t, path, jar.Options{}, "linux/amd64")
+		wantError(t, err, oci.ErrInvalid, "names the directory "+oci.Quote(name)+": only one below")
+	}
+}
+
 // An archive that changes between the plan and the layers is noticed.
 func TestBad_Changed(t *testing.T) {
 	t.Parallel()
@@ -182,6 +215,21 @@ func FuzzClass(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if _, _, err := jar.HasMain(b); err != nil && !errors.Is(err, oci.ErrInvalid) {
 			t.Fatal(err)
+		}
+	})
+}
+
+func FuzzIndex(f *testing.F) {
+	f.Add(bootIndex, "BOOT-INF/classes/x")
+	f.Add("- \"a\":\r\n  - b/\r\n  - \"b/c\"\n- d:\n", "b/c")
+	f.Add("  - x", "x")
+	f.Fuzz(func(t *testing.T, text, name string) {
+		layers, layer, err := jar.Index([]byte(text), name)
+		if err != nil && !errors.Is(err, oci.ErrInvalid) {
+			t.Fatal(err)
+		}
+		if len(layers) > 0 && !slices.Contains(layers, layer) || len(layers) > 100 {
+			t.Fatalf("%q goes into %q of %q", name, layer, layers)
 		}
 	})
 }

@@ -149,6 +149,11 @@ func (p *plan) layersIndex() (*layersIndex, error) {
 	if err != nil || text == nil {
 		return nil, err
 	}
+	return parseLayers(name, text)
+}
+
+// parseLayers reads the lines of an index, nil if it names no layer.
+func parseLayers(name string, text []byte) (*layersIndex, error) {
 	x := &layersIndex{of: map[string]int{}}
 	for n, line := range lines(text) {
 		layer, ok := item(strings.TrimSuffix(line, ":"), "")

@@ -19,6 +19,15 @@ func Line(name, value string) string {
 	return b.String()
 }
 
+// Index reads an index of layers, and finds that of an entry.
+func Index(text []byte, name string) (layers []string, layer string, err error) {
+	x, err := parseLayers("layers.idx", text)
+	if x == nil || err != nil {
+		return nil, "", err
+	}
+	return x.layers, x.layer(name), nil
+}
+
 // Look reads bytes as an archive, as far as building an image of it does before
 // it writes layers.
 func Look(b []byte) error {

@@ -5,6 +5,8 @@ package jar
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"sync"
 
@@ -55,7 +57,9 @@ func (b *builder) Name() string { return b.path }
 // Targets implements build.Builder.
 func (b *builder) Targets(ctx context.Context, e *build.Engine, want build.Want) ([]build.Target, error) {
 	p, err := read(b.path, b.o)
-	if err != nil {
+	if _, named := errors.AsType[*fs.PathError](err); named {
+		return nil, err
+	} else if err != nil {
 		return nil, oci.Wrap("", b.path, err)
 	}
 	d := build.Default{Linux: true}

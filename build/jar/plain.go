@@ -47,6 +47,10 @@ func (p *plan) plain() error {
 	var behind []string
 	taken := map[string]bool{}
 	for _, b := range beside {
+		if b.around {
+			behind = append(behind, p.root)
+			continue
+		}
 		name := free(taken, path.Base(b.url))
 		switch {
 		case b.lib != nil:
@@ -175,10 +179,11 @@ func (p *plan) putLibrary(l *library, at string) {
 
 // A neighbour is what a jar's Class-Path names.
 type neighbour struct {
-	url   string // clean and decoded, relative to the jar
-	file  string // on disk
-	there bool
-	lib   *library // nil: a directory
+	url    string // clean and decoded, relative to the jar
+	file   string // on disk
+	there  bool
+	around bool     // a directory that the jar itself is in
+	lib    *library // nil: a directory
 }
 
 // classPath reads what the Class-Path names, in its order, each once (JAR File
@@ -191,29 +196,62 @@ func (p *plan) classPath() (all []*neighbour, err error) {
 			return nil, oci.Errorf(oci.ErrInvalid, "Class-Path names %s: only a path relative to the jar can be put into an image", oci.Quote(word))
 		}
 		b := &neighbour{url: path.Clean(u.Path)}
-		b.file = filepath.Join(filepath.Dir(p.path), filepath.FromSlash(b.url))
 		if seen[b.url] {
 			continue
 		}
 		seen[b.url] = true
-		info, err := os.Stat(b.file)
-		b.there = err == nil
-		switch {
-		case os.IsNotExist(err) && strings.HasSuffix(u.Path, "/"):
-			p.notes = append(p.notes, "its Class-Path names the directory "+oci.Quote(word)+", which is not there")
-		case os.IsNotExist(err):
-			return nil, oci.Errorf(oci.ErrNotFound, "Class-Path names %s, and there is no %s", oci.Quote(word), b.file)
-		case err != nil:
+		b.file = filepath.Join(filepath.Dir(p.path), filepath.FromSlash(b.url))
+		if err := p.visit(b, word, strings.HasSuffix(u.Path, "/")); err != nil {
 			return nil, err
-		case !info.IsDir():
-			if b.lib, err = openLibrary(b.file); err != nil {
-				return nil, err
-			}
 		}
-		p.beside = append(p.beside, b.file)
+		if b.there {
+			p.beside = append(p.beside, b.file)
+		}
 		all = append(all, b)
 	}
 	return all, nil
+}
+
+// visit looks what a neighbour is. Of the directory that the jar is in nothing is
+// taken, for that is not meant by a path to files of configuration; and none above
+// it, for a strange jar could ask for anybody's files.
+func (p *plan) visit(b *neighbour, word string, slash bool) error {
+	info, err := os.Stat(b.file)
+	switch {
+	case os.IsNotExist(err) && slash:
+		p.notes = append(p.notes, "its Class-Path names the directory "+oci.Quote(word)+", which is not there")
+		return nil
+	case os.IsNotExist(err):
+		return oci.Errorf(oci.ErrNotFound, "Class-Path names %s, and there is no %s", oci.Quote(word), b.file)
+	case err != nil:
+		return err
+	case !info.IsDir():
+		b.there = true
+		b.lib, err = openLibrary(b.file)
+		return err
+	case b.url == "." || b.url == ".." || strings.HasSuffix(b.url, "/.."):
+		b.around = true
+		p.notes = append(p.notes, "its Class-Path names the directory "+oci.Quote(word)+" that it is in, of which nothing is put into the image")
+		return nil
+	case !p.below(b):
+		return oci.Errorf(oci.ErrInvalid, "Class-Path names the directory %s: only one below that of the jar is put into an image", oci.Quote(word))
+	}
+	b.there = true
+	return nil
+}
+
+// below reports whether a directory is really below that of the jar.
+func (p *plan) below(b *neighbour) bool {
+	top, err := filepath.EvalSymlinks(filepath.Dir(p.path))
+	if err != nil {
+		return false
+	}
+	dir, err := filepath.EvalSymlinks(b.file)
+	if err != nil {
+		return false
+	}
+	rel, err := filepath.Rel(top, dir)
+	return err == nil && filepath.IsLocal(rel) && rel != "." && !strings.HasPrefix(b.url, "../")
 }
 
 // free is a name that is not taken yet: its own, or one with a number.

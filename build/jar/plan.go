@@ -120,7 +120,7 @@ func (a *archive) kind(o Options) string {
 func (p *plan) check() error {
 	switch {
 	case !slices.Contains([]string{"", Exploded, Packaged, Thin}, p.o.Mode):
-		return oci.Errorf(oci.ErrInvalid, "mode %s: want %s, %s or %s", oci.Quote(p.o.Mode), Exploded, Packaged, Thin)
+		return oci.Errorf(oci.ErrInvalid, "mode %s: there are %s, %s and %s", oci.Quote(p.o.Mode), Exploded, Packaged, Thin)
 	case p.o.Mode == Thin && p.kind != kindBoot:
 		return oci.Errorf(oci.ErrInvalid, "the mode %s is for archives of Spring Boot, and this is a %s", Thin, p.kind)
 	case p.o.MainClass != "" && p.kind == kindWAR:
@@ -128,7 +128,7 @@ func (p *plan) check() error {
 	case p.o.MainClass != "" && p.kind == kindBoot && p.o.Mode != Thin:
 		return oci.Errorf(oci.ErrInvalid, "Spring Boot's loader starts what the manifest says: another main class needs the mode %s", Thin)
 	case p.o.AppRoot != "" && (!strings.HasPrefix(p.o.AppRoot, "/") || path.Clean(p.o.AppRoot) == "/"):
-		return oci.Errorf(oci.ErrInvalid, "application root %s: want an absolute directory", oci.Quote(p.o.AppRoot))
+		return oci.Errorf(oci.ErrInvalid, "application root %s: want an absolute path of a directory below /", oci.Quote(p.o.AppRoot))
 	}
 	return nil
 }

@@ -107,10 +107,12 @@ func (a *archive) all(w *writer) error {
 	}
 	defer plain.Close()
 	r := layer.NewReader(plain, a.limits)
+	files := map[string]meta{}
 	for e, err := range r.Entries() {
 		if err != nil {
 			return err
 		}
+		sameMeta(files, e)
 		out, _, err := exclude.deep(e.Name)
 		if err == nil && !out && e.Name != "." {
 			err = a.entry(w, e, r)
@@ -121,6 +123,28 @@ func (a *archive) all(w *writer) error {
 	}
 	_, err = io.Copy(io.Discard, rc)
 	return err
+}
+
+// A meta is what an entry says of its file besides the content.
+type meta struct {
+	mode     int64
+	uid, gid int
+	time     time.Time
+}
+
+// sameMeta gives an entry that is another name of a file what that says. In some
+// tars it says nothing (0000, root), and tar programs do not look at it there;
+// engines do, and would give it to the file.
+func sameMeta(files map[string]meta, e *layer.Entry) {
+	h := e.Header
+	if e.Kind == layer.Link {
+		if m, ok := files[e.Link]; ok {
+			h.Mode, h.Uid, h.Gid, h.ModTime = m.mode, m.uid, m.gid, m.time
+		}
+	}
+	if e.Kind != layer.Dir {
+		files[e.Name] = meta{h.Mode, h.Uid, h.Gid, h.ModTime}
+	}
 }
 
 func (a *archive) entry(w *writer, e *layer.Entry, r io.Reader) error {

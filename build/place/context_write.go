@@ -43,24 +43,27 @@ func (p *folderPart) write(w *writer) error {
 		return err
 	}
 	defer root.Close()
-	x := &packer{w: w, git: p.f.git, ignore: ignore, exclude: exclude, done: map[string]bool{}}
-	for _, k := range p.picks {
-		x.links = map[inode]string{} // as each source is copied by itself
-		if err := x.pick(root, k); err != nil {
+	x := &packer{w: w, git: p.f.git, apart: w.apart, ignore: ignore, exclude: exclude}
+	if len(p.picks) > 1 { // two of them may bring the same name
+		x.count = map[string]int{}
+		if err := x.all(root, p.picks); err != nil {
 			return err
 		}
+		x.again, x.count = x.count, nil
 	}
-	return nil
+	return x.all(root, p.picks)
 }
 
 // A packer writes what is picked of a folder.
 type packer struct {
 	w               *writer
-	git             bool
+	git, apart      bool
 	ignore, exclude *rules
 	links           map[inode]string // where files with several names were first
 	waiting         []waiting        // directories that are left out unless something in them is not
 	done            map[string]bool  // directories that were picked for what is below them
+	count           map[string]int   // how often a name is brought; nothing is written if it is not nil
+	again           map[string]int   // that count, when it is known
 }
 
 // A waiting directory is written when something in it is.
@@ -77,6 +80,18 @@ type inode struct{ dev, ino uint64 }
 type at struct {
 	real, rel, to string
 	ig, ex        state
+}
+
+// all writes picks, in order.
+func (x *packer) all(root *os.Root, picks []pick) error {
+	x.done = map[string]bool{}
+	for _, k := range picks {
+		x.links = map[inode]string{} // as each source is copied by itself
+		if err := x.pick(root, k); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (x *packer) pick(root *os.Root, k pick) error {
@@ -114,7 +129,7 @@ func (x *packer) pick(root *os.Root, k pick) error {
 		return gone(k.from, err)
 	}
 	defer dir.Close()
-	return x.all(dir, p, 0)
+	return x.inside(dir, p, 0)
 }
 
 // gone is the error for what was there a moment ago.
@@ -125,9 +140,9 @@ func gone(name string, err error) error {
 	return fileError(name, err)
 }
 
-// all writes what is in a directory, in byte order, with what is below a
+// inside writes what is in a directory, in byte order, with what is below a
 // directory right after it.
-func (x *packer) all(root *os.Root, up at, depth int) error {
+func (x *packer) inside(root *os.Root, up at, depth int) error {
 	if depth > maxDeep {
 		return tooDeep(up.real)
 	}
@@ -182,7 +197,7 @@ func (x *packer) child(root *os.Root, name string, up at, depth int) error {
 	if now, err := sub.Stat("."); err != nil || !os.SameFile(now, info) {
 		return changed(p.real)
 	}
-	err = x.all(sub, p, depth+1)
+	err = x.inside(sub, p, depth+1)
 	x.waiting = x.waiting[:min(was, len(x.waiting))]
 	return err
 }
@@ -199,6 +214,9 @@ func (x *packer) flush() error {
 }
 
 func (x *packer) dir(d waiting) error {
+	if x.count != nil {
+		return nil
+	}
 	h := x.header(d.to, d.info)
 	h.Typeflag = tar.TypeDir
 	return x.w.put(h, nil)
@@ -222,6 +240,10 @@ func (x *packer) file(root *os.Root, name string, p at, info fs.FileInfo) error 
 	}
 	if err := x.flush(); err != nil {
 		return err
+	}
+	if x.count != nil {
+		x.count[p.to]++
+		return nil
 	}
 	h := x.header(p.to, info)
 	s := statOf(info)
@@ -248,12 +270,14 @@ func (x *packer) file(root *os.Root, name string, p at, info fs.FileInfo) error 
 
 func (x *packer) regular(root *os.Root, name string, p at, info fs.FileInfo, h *tar.Header, s stat) error {
 	h.Typeflag = tar.TypeReg
-	if s.links > 1 {
+	if s.links > 1 && !x.apart {
 		if first, again := x.links[s.inode]; again && first != p.to {
 			h.Typeflag, h.Linkname = tar.TypeLink, first
 			return x.w.put(h, nil)
 		}
-		x.links[s.inode] = p.to
+		if x.again[p.to] < 2 { // a link cannot lead to what is replaced later
+			x.links[s.inode] = p.to
+		}
 	}
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe may have taken its place
 	if err != nil {

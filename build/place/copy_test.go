@@ -93,7 +93,7 @@ func TestCopyOfContext(t *testing.T) {
 		{copyOf("/w", "a", "b"), "! ends with a slash"},
 		{copyOf("/w", "none"), "! \"none\": not found in the context"},
 		{copyOf("/w", "a/b"), "! \"a\" is no directory"},
-		{copyOf("/w", "a/"), "! \"a/\" is a file, not a directory"},
+		{copyOf("/w", "a/"), "w=A"}, // a slash at the end of a source means nothing
 		{copyOf("/w", "../a"), "! \"../a\" leads out of the context"},
 		{copyOf("/w", "d/../../a"), "! leads out of the context"},
 		{copyOf("/w", "lout"), "! \"lout\", a link to \"../out\", leads out of the context"},
@@ -106,6 +106,24 @@ func TestCopyOfContext(t *testing.T) {
 		{place.Spec{Dest: "/w"}, "! no source"},
 	} {
 		c.spec.From = src
+		newWorld(t, build.Options{}).check(t, debian, c)
+	}
+}
+
+// Files with several names stay one, but for a name that another source brings
+// again: that one is of the file that comes later.
+func TestLinksOfSeveralSources(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, "a/f1=one a/f2=>a/f1 a/f3=>a/f1 b/f1=two c/f2=three")
+	for _, c := range []copyCase{
+		{copyOf("/n/", "a"), "n/ n/f1=one n/f2=>n/f1 n/f3=>n/f1"},
+		{copyOf("/n/", "a", "b"), "n/ n/f2=one n/f3=>n/f2 n/f1=two"},
+		{copyOf("/n/", "b", "a"), "n/ n/f1=one n/f2=one n/f3=>n/f2"},
+		{copyOf("/n/", "a", "c"), "n/ n/f1=one n/f3=>n/f1 n/f2=three"},
+		{copyOf("/n/", "a", "b", "c"), "n/ n/f3=one n/f1=two n/f2=three"},
+		{copyOf("/n/", "a/f1", "a/f2", "b/f1"), "n/ n/f2=one n/f1=two"},
+	} {
+		c.spec.From = place.Context(dir, nil)
 		newWorld(t, build.Options{}).check(t, debian, c)
 	}
 }

@@ -108,7 +108,7 @@ func (r *gitRun) resolve() (commit, name string, err error) {
 			at[full] = sha
 		}
 	}
-	for _, full := range []string{ref, "refs/heads/" + ref, "refs/tags/" + ref} {
+	for _, full := range []string{ref, "refs/heads/" + ref, "refs/tags/" + ref, "refs/" + ref} {
 		if sha := at[full+"^{}"]; sha != "" { // of a tag with a text
 			return sha, full, nil
 		}
@@ -128,6 +128,12 @@ func (r *gitRun) checkout(commit, name string) error {
 	steps := [][]string{{"init", "--quiet", "--template=", "."}, {"remote", "add", "origin", r.remote}, {"fetch", "--quiet", "--depth=1", "--no-tags", "origin", what}}
 	for _, s := range steps {
 		if _, err := r.run(s...); err != nil {
+			if name != "" && strings.Contains(err.Error(), "does not support shallow") { // a server of plain files
+				_, err = r.run("fetch", "--quiet", "--no-tags", "origin", what)
+				if err == nil {
+					continue
+				}
+			}
 			if s[0] != "fetch" || name != "" {
 				return err
 			}

@@ -80,6 +80,8 @@ func TestAddOfGit(t *testing.T) {
 		{adding("/n", r.url()+"?branch=main"), now},
 		{adding("/n", r.url()+"#v1"), old},
 		{adding("/n", r.url()+"?tag=v1"), old},
+		{adding("/n", r.url()+"#tags/v1"), old},
+		{adding("/n", r.url()+"#heads/main"), now},
 		{adding("/n", r.url()+"#"+first), old},
 		{adding("/n/", r.url()+"#main:d"), "n/ 755,0,0:n/x=X"},
 		{adding("/n/", r.url()+"?ref=v1&subdir=d"), "n/ 755,0,0:n/x=X"},

@@ -5,6 +5,7 @@ package place
 import (
 	"context"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/dray-tools/dray/build"
@@ -71,28 +72,36 @@ func newPlan(ctx context.Context, e *build.Engine, s Spec, o Options) (*plan, er
 	if p.mode, err = layer.ParseMode(s.Chmod); err != nil {
 		return nil, oci.Wrap("", "--chmod", err)
 	}
-	var local []string
-	for _, src := range s.Sources {
-		if !isRemote(src) {
-			local = append(local, src)
-		}
-	}
-	if len(local) > 0 {
-		if err := p.local(ctx, e, local); err != nil {
-			return nil, err
-		}
-	}
-	for _, src := range s.Sources {
-		if isRemote(src) {
-			if err := p.remote(ctx, e, src); err != nil {
-				return nil, err
-			}
-		}
+	if err := p.sources(ctx, e, s.Sources); err != nil {
+		return nil, err
 	}
 	for _, f := range s.Inline {
 		p.parts = append(p.parts, &inline{f, p.file(f.Name)})
 	}
 	return p, nil
+}
+
+// sources plans what sources mean, in their order: of two that bring the same
+// name the later one counts.
+func (p *plan) sources(ctx context.Context, e *build.Engine, list []string) error {
+	for len(list) > 0 {
+		n := slices.IndexFunc(list, isRemote)
+		var err error
+		switch {
+		case n == 0:
+			n, err = 1, p.remote(ctx, e, list[0])
+		case n < 0:
+			n = len(list)
+			fallthrough
+		default:
+			err = p.local(ctx, e, list[:n])
+		}
+		if err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
 }
 
 // key is that of all parts; "" if one has none.
@@ -276,9 +285,6 @@ func (p *plan) one(v view, name string, matched bool) (*pick, error) {
 		if out, _, err := exclude.out(base, state{}); (out && !(f.dir && exclude.back())) || err != nil {
 			return nil, err
 		}
-	}
-	if !f.dir && strings.HasSuffix(name, "/") {
-		return nil, oci.Errorf(oci.ErrInvalid, "%s is a file, not a directory", oci.Quote(name))
 	}
 	unpack := p.s.Add
 	if p.s.UnpackSet {

@@ -14,7 +14,7 @@ const users = "etc/ etc/passwd=root:x:0:0::/:~app:x:100:200::/:~odd:x:y:z~#:x:1:
 
 func TestOwnersAndModes(t *testing.T) {
 	t.Parallel()
-	dir := folder(t, "a=A 755:x=X 750:d/ d/f=F 700:d/s/ d/l->f 711:d/s/g=G 664:w=W")
+	dir := folder(t, "a=A 755:x=X 750:d/ d/f=F 700:d/s/ d/l->f 711:d/s/g=G 664:w=W h/one=1 h/two=>h/one")
 	with := func(s place.Spec, chown, chmod string) place.Spec {
 		s.Chown, s.Chmod = chown, chmod
 		return s
@@ -40,6 +40,7 @@ func TestOwnersAndModes(t *testing.T) {
 		{with(copyOf("/n", "d"), "", "u=rwX,go=rX"), "n/ n/f=F n/l->f n/s/ 755,0,0:n/s/g=G"},
 		{with(copyOf("/n", "a"), "", "+x"), "755,0,0:n=A"},
 		{with(copyOf("/n", "x"), "", "a-x,u+s"), "4644,0,0:n=X"},
+		{with(copyOf("/n", "h"), "3:4", "u=rwX,go="), "755,3,4:n/ 600,3,4:n/one=1 600,3,4:n/two=>n/one"},
 		{with(copyOf("/n", "a"), "", "999"), "! --chmod: mode \"999\""},
 		{with(copyOf("/n", "a"), "", "rw"), "! --chmod: mode \"rw\""},
 	} {

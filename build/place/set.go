@@ -153,7 +153,7 @@ func (s *Spec) key() string {
 }
 
 // version changes when the same Spec becomes another tar.
-const version = "place-1"
+const version = "place-2"
 
 // make makes the input; none if the Spec means nothing.
 func (sh *shared) make(ctx context.Context, x *Set, e *build.Engine, s Spec, owner *layer.Owner) error {
@@ -167,7 +167,7 @@ func (sh *shared) make(ctx context.Context, x *Set, e *build.Engine, s Spec, own
 	}
 	sh.materials = p.materials
 	sh.in = input.Tar(s.name(), o, func(ctx context.Context, out io.Writer) error {
-		return p.write(&writer{ctx: ctx, tw: tar.NewWriter(out), mode: p.mode, times: x.o.KeepTimes, hook: x.hook})
+		return p.write(&writer{ctx: ctx, tw: tar.NewWriter(out), mode: p.mode, times: x.o.KeepTimes, apart: len(p.parts) > 1, hook: x.hook})
 	})
 	return nil
 }

@@ -109,6 +109,20 @@ func TestAddOfURLs(t *testing.T) {
 	}
 }
 
+// Of two sources that bring the same name the later one counts, whatever they are.
+func TestSourcesInOrder(t *testing.T) {
+	t.Parallel()
+	s, dir := newSite(t), folder(t, "f.txt=own a=A")
+	for _, c := range []copyCase{
+		{adding("/n/", s.URL+"/f.txt", "f.txt"), "n/ n/f.txt=own"},
+		{adding("/n/", "f.txt", s.URL+"/f.txt"), "n/ 600,0,0:n/f.txt=text"},
+		{adding("/n/", "a", s.URL+"/f.txt", "f.txt", s.URL+"/dir/"), "n/ n/a=A n/f.txt=own 600,0,0:n/dir=it"},
+	} {
+		c.spec.From = place.Context(dir, nil)
+		newWorld(t, build.Options{}).check(t, debian, c)
+	}
+}
+
 // What has a checksum is fetched once, whoever asks.
 func TestAddOfURLOnce(t *testing.T) {
 	t.Parallel()

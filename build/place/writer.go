@@ -21,6 +21,7 @@ type writer struct {
 	tw    *tar.Writer
 	mode  layer.Mode
 	times bool // of files are kept
+	apart bool // other names of a file of a context are files of their own
 	buf   []byte
 	hook  func(name string) // for tests: a file has been opened
 }
@@ -36,7 +37,7 @@ func (w *writer) time(t time.Time) time.Time {
 // put writes an entry, with the mode that was asked for. r has the content of a
 // file: as many bytes as the header says, or it is ErrBusy.
 func (w *writer) put(h *tar.Header, r io.Reader) error {
-	if h.Typeflag != tar.TypeSymlink && h.Typeflag != tar.TypeLink {
+	if h.Typeflag != tar.TypeSymlink { // other names of a file too: engines give it the mode of each of them
 		h.Mode = w.mode.Apply(h.Mode, h.Typeflag == tar.TypeDir)
 	}
 	return w.putExact(h, r)

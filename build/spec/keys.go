@@ -14,7 +14,8 @@ const (
 	Words              // a list of texts, which are one value
 	Pairs              // keys with texts: the flag is set to KEY=VALUE for each
 	Switch             // true or false
-	Places             // a list of objects with from, and maybe to, owner and mode: SRC[:DEST][,chown=…][,chmod=…]
+	Object             // keys with texts, numbers or lists of texts, which are one value
+	Places             // a list of objects with from, and maybe to, owner, mode and keep: SRC[:DEST][,chown=…][,chmod=…][,keep-…]
 )
 
 // A Key is something that dray.yaml can say of a build. It stands for a flag of
@@ -55,6 +56,10 @@ var Keys = []Key{
 	{Name: "flags", Form: List, Flag: "go-flag", Of: []string{Go}, Doc: "Flags of `go build`, as `-tags=netgo`."},
 	{Name: "ldflags", Form: List, Flag: "ldflags", Of: []string{Go}, Doc: "Flags of the linker, with the templates of ko."},
 	{Name: "capabilities", Form: List, Flag: "capability", Of: []string{Go}, Doc: "Capabilities that the programs' files have on Linux, as `net_bind_service`."},
+	{Name: "debug", Form: Switch, Flag: "debug", Of: []string{Go}, Doc: "Whether the debugger `dlv` starts the program and listens on port 40000."},
+	{Name: "disableOptimizations", Form: Switch, Flag: "disable-optimizations", Of: []string{Go}, Doc: "Whether to compile for debugging."},
+	{Name: "config", Form: Text, Flag: "config", Of: []string{Go}, Path: true, Doc: "The file or directory that is read as `.ko.yaml`."},
+	{Name: "noDetect", Form: Switch, Flag: "no-detect", Of: []string{Files}, Doc: "Whether programs are plain files, whatever they are for."},
 	{Name: "dockerfile", Form: Text, Flag: "file", Of: []string{Dockerfile}, Own: true, Path: true, Doc: "The Dockerfile; without it that of the context."},
 	{Name: "target", Form: Text, Flag: "target", Of: []string{Dockerfile}, Own: true, Doc: "The stage that is built; without it the last."},
 	{Name: "args", Form: Pairs, Flag: "build-arg", Of: []string{Dockerfile}, Vars: true, Doc: "Build arguments."},
@@ -65,6 +70,8 @@ var Keys = []Key{
 	{Name: "appRoot", Form: Text, Flag: "app-root", Of: []string{Jar}, Doc: "The directory of the image that all is put into."},
 
 	{Name: "from", Form: List, Flag: "from", Vars: true, Doc: "The base, or several of them: a reference, `scratch`, or `scratch+certs`."},
+	{Name: "caCerts", Form: List, Flag: "ca-certs", Path: true, Doc: "Files of certificates (PEM) that the base `scratch+certs` trusts too; means nothing on other bases."},
+	{Name: "deep", Form: Switch, Flag: "deep", Doc: "Whether bases are read for links below every name."},
 	{Name: "platforms", Form: List, Flag: "platform", Doc: "The platforms, as `os/arch[/variant][:os.version]`, or `all` that the base has."},
 	{Name: "env", Form: Pairs, Flag: "env", Doc: "Variables of the image's environment."},
 	{Name: "labels", Form: Pairs, Flag: "label", Vars: true, Doc: "Labels of the image."},
@@ -77,7 +84,18 @@ var Keys = []Key{
 	{Name: "ports", Form: List, Flag: "exposed-port", Doc: "Ports that the program listens on, as `8080` or `53/udp`."},
 	{Name: "volumes", Form: List, Flag: "volume", Doc: "Directories that are volumes."},
 	{Name: "stopSignal", Form: Text, Flag: "stop-signal", Doc: "The signal that ends the program."},
+	{Name: "healthcheck", Form: Object, Flag: "healthcheck", Doc: "The health check: `Test`, `Interval`, `Timeout`, `StartPeriod`, `StartInterval`, `Retries`; times are as `30s`."},
+	{Name: "onbuild", Form: Words, Flag: "onbuild", Doc: "What a Dockerfile that begins with the image does first."},
+	{Name: "osVersion", Form: Text, Flag: "os-version", Doc: "The version of the operating system."},
+	{Name: "osFeatures", Form: List, Flag: "os-feature", Doc: "What the operating system must have."},
+	{Name: "removeEnv", Form: List, Flag: "remove-env", Doc: "Variables that are taken out of what the base has."},
+	{Name: "removeLabels", Form: List, Flag: "remove-label", Doc: "Labels that are taken out."},
+	{Name: "removeAnnotations", Form: List, Flag: "remove-annotation", Doc: "Annotations that are taken out."},
+	{Name: "removePorts", Form: List, Flag: "remove-exposed-port", Doc: "Ports that are taken out."},
+	{Name: "removeVolumes", Form: List, Flag: "remove-volume", Doc: "Volumes that are taken out."},
+	{Name: "unset", Form: List, Flag: "unset", Doc: "Members of the base's config that are taken out, as `healthcheck`; `dray mutate --help` lists them."},
 	{Name: "sbom", Form: List, Flag: "sbom", Doc: "Bills of materials to attach: `spdx`, `cyclonedx`, or `none`."},
+	{Name: "sbomTag", Form: Switch, Flag: "sbom-tag", Doc: "Whether bills of materials are under tags `sha256-….sbom` too."},
 	{Name: "provenance", Form: Switch, Flag: "provenance", Doc: "Whether to attach how the image was built."},
 	{Name: "author", Form: Text, Flag: "author", Doc: "Who made the image."},
 }

@@ -3,7 +3,6 @@
 package spec
 
 import (
-	"encoding/json"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"github.com/agext/levenshtein"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/dray-tools/dray/layer"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -172,6 +170,8 @@ func (p *parser) set(b *Build, i item) {
 		p.some(i.node, func(v *yaml.Node) { add(v, p.value(i.key, v)) })
 	case Words:
 		add(i.node, p.words(i.node))
+	case Object:
+		add(i.node, p.json(i.node))
 	case Pairs:
 		p.object(i.node, nil, func(key string, at, v *yaml.Node) { add(at, p.pair(i.key, key, at, v)) })
 	case Switch:
@@ -182,62 +182,6 @@ func (p *parser) set(b *Build, i item) {
 	case Places:
 		p.some(i.node, func(v *yaml.Node) { add(v, p.place(i.key, v)) })
 	}
-}
-
-// words are a JSON list.
-func (p *parser) words(n *yaml.Node) string {
-	words := []string{}
-	p.list(n, oci.MaxFanOut, func(v *yaml.Node) { words = append(words, p.scalar(v)) })
-	raw, err := json.Marshal(words)
-	if err != nil {
-		p.fail(n, "%v", err)
-	}
-	return string(raw)
-}
-
-// pair is KEY=VALUE.
-func (p *parser) pair(k *Key, key string, at, v *yaml.Node) string {
-	if strings.Contains(key, "=") {
-		p.fail(at, "%s: want a key with no = in it", oci.Quote(key))
-	}
-	value := p.expand(k, v, p.scalar(v))
-	if k.Path && value != "" && !strings.Contains(value, "://") && !strings.HasPrefix(value, "git@") {
-		value = p.path(value)
-	}
-	return key + "=" + value
-}
-
-// ownerForm is the form of an owner.
-const ownerForm = `^[0-9]+:[0-9]+$`
-
-var isOwner = regexp.MustCompile(ownerForm).MatchString
-
-// place is SRC[:DEST][,chown=UID:GID][,chmod=MODE].
-func (p *parser) place(k *Key, n *yaml.Node) string {
-	var from, to, rules string
-	p.object(n, []string{"from", "to", "owner", "mode"}, func(key string, _, v *yaml.Node) {
-		switch key {
-		case "from":
-			from = p.value(k, v)
-		case "to":
-			if to = ":" + p.text(v); strings.ContainsAny(to[1:], ":,") {
-				p.fail(v, "to: %s has a colon or comma in it", oci.Quote(to[1:]))
-			}
-		case "owner":
-			if rules += ",chown=" + p.text(v); p.err == nil && !isOwner(v.Value) {
-				p.fail(v, "owner %s: want UID:GID, two numbers", oci.Quote(v.Value))
-			}
-		case "mode":
-			rules += ",chmod=" + p.text(v)
-			if _, err := layer.ParseMode(v.Value); err != nil {
-				p.fail(v, "mode: %v", err)
-			}
-		}
-	})
-	if from == "" {
-		p.fail(n, "no from: it says what is put into the image")
-	}
-	return from + to + rules
 }
 
 // object calls f for each key. names are those that there can be; nil: any.

@@ -38,10 +38,11 @@ func Schema() []byte {
 		"$defs": object{
 			"text":  object{"type": []string{"string", "number", "boolean"}, "minLength": 1},
 			"value": object{"type": []string{"string", "number", "boolean"}},
-			"place": object{"type": "object", "required": []string{"from"}, "additionalProperties": false, "properties": object{
-				"from":  object{"$ref": "#/$defs/text", "description": "A file or directory, relative to dray.yaml."},
+			"place": object{"type": "object", "required": []string{"from"}, "additionalProperties": false, "not": ownerTwice, "properties": object{
+				"from":  object{"$ref": "#/$defs/text", "pattern": "^([A-Za-z]:)?[^:,]*$", "description": "A file or directory, relative to dray.yaml."},
 				"to":    object{"$ref": "#/$defs/text", "pattern": "^[^:,]*$", "description": "Where it is put in the image; without it what is in a directory goes to the root, and a program to /app."},
 				"owner": object{"type": "string", "pattern": ownerForm, "description": "UID:GID of all of it; without it 0:0."},
+				"keep":  object{"type": "array", "minItems": 1, "items": object{"enum": keeps}, "description": "What stays as the files have it."},
 				"mode":  object{"$ref": "#/$defs/text", "description": "Modes, as of chmod: 0644, or u=rwX,go=rX."},
 			}},
 		},
@@ -55,6 +56,9 @@ func Schema() []byte {
 	}
 	return out.Bytes()
 }
+
+// ownerTwice is a place that says whom it belongs to in two ways.
+var ownerTwice = object{"required": []string{"owner", "keep"}, "properties": object{"keep": object{"type": "array", "contains": object{"const": "owner"}}}}
 
 // properties are those of a build or of the defaults.
 func properties(has func(Key) bool) object {
@@ -95,6 +99,8 @@ func (f Form) schema() object {
 		return object{"anyOf": []any{text, object{"type": "array", "minItems": 1, "items": text}}}
 	case Words:
 		return object{"type": "array", "items": value}
+	case Object:
+		return object{"type": "object", "additionalProperties": object{"anyOf": []any{value, object{"type": "array", "items": value}}}, "propertyNames": object{"minLength": 1}}
 	case Pairs:
 		return object{"type": "object", "additionalProperties": value, "propertyNames": object{"minLength": 1, "pattern": "^[^=]*$"}}
 	case Switch:

@@ -62,11 +62,12 @@ builds:
     ports: [8080, 53/udp]
     sbom: spdx
     provenance: false
-  - {name: web, kind: files, platforms: linux/s390x, files: [{from: public, to: /srv, owner: "1:2", mode: 0644}, {from: ../up, to: /up}]}
+  - {name: web, kind: files, platforms: linux/s390x, files: [{from: public, to: /srv, owner: "1:2", mode: 0644}, {from: ../up, to: /up, keep: [times, owner]}]}
   - {name: here, kind: dockerfile, user: root}
   - {name: there, kind: dockerfile, context: sub/}
   - {name: jar, kind: jar, jar: target/app.jar, mode: thin, mainClass: a.B, jvmFlags: [-Xmx1g], appRoot: /srv}
   - {name: tools, kind: go, main: ./..., flags: [-tags=netgo, -race], ldflags: -s -w, capabilities: net_raw, files: [{from: data, mode: "a=rX"}]}
+  - {name: odd, kind: dockerfile, healthcheck: {Test: [CMD, /x, 1], Interval: 30s, Retries: 3}, caCerts: [certs/a.pem, /b.pem], deep: true, unset: onbuild, removeEnv: [A, B], sbomTag: true}
   - {name: file, kind: dockerfile, dockerfile: sub/web.Dockerfile, target: site, args: {V: "${TAG}"}, contexts: {src: ../src, img: docker-image://x, abs: /y, git: git@x:y}}
 `
 
@@ -77,13 +78,14 @@ func TestParse(t *testing.T) {
 			"api": {"./cmd/api", "github.com/x/y", "/abs/z", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532",
 				"--tag registry.example/api:1.2", "--tag oci:out", "--env A=1.10", "--label cost=$5", "--label empty=", `--entrypoint ["/api","true","8080",""]`, "--cmd []",
 				"--exposed-port 8080", "--exposed-port 53/udp", "--sbom spdx", "--provenance false"},
-			"web":   {"./public:/srv,chown=1:2,chmod=0644", "../up:/up", "--from registry.example/base:1", "--env A=1", "--env B=${TAG}", "--user 65532", "--platform linux/s390x"},
+			"web":   {"./public:/srv,chown=1:2,chmod=0644", "../up:/up,keep-times,keep-owner", "--from registry.example/base:1", "--env A=1", "--env B=${TAG}", "--user 65532", "--platform linux/s390x"},
 			"here":  {".", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user root"},
 			"there": {"./sub", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532"},
 			"jar":   {"./target/app.jar", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532", "--mode thin", "--main-class a.B", `--jvm-flags ["-Xmx1g"]`, "--app-root /srv"},
 			"tools": {"./...", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532", "--go-flag -tags=netgo", "--go-flag -race", "--ldflags -s -w", "--capability net_raw", "--file ./data,chmod=a=rX"},
 			"file":  {".", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532", "--file ./sub/web.Dockerfile", "--target site", "--build-arg V=1.2", "--build-context src=../src", "--build-context img=docker-image://x", "--build-context abs=/y", "--build-context git=git@x:y"},
 		},
+		"x/":     {"odd": {"./x", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532", `--healthcheck {"Interval":"30s","Retries":3,"Test":["CMD","/x","1"]}`, "--ca-certs ./x/certs/a.pem", "--ca-certs /b.pem", "--deep true", "--unset onbuild", "--remove-env A", "--remove-env B", "--sbom-tag true"}},
 		"a/b/":   {"web": nil},
 		"../a/":  {"here": nil},
 		"/root/": {"there": nil},
@@ -158,6 +160,16 @@ var wrong = map[string]string{
 	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x, owner: me}]}]":                         "want UID:GID",
 	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x, owner: 1}]}]":                          "want UID:GID",
 	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x, mode: '9'}]}]":                         "d:2:57: mode: ",
+	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: 'ab:c'}]}]":                               "d:2:41: from: \"./ab:c\" has a colon",
+	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: 'a,keep-owner'}]}]":                       "has a colon or comma",
+	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x, keep: [mode]}]}]":                      "d:2:58: keep: want some of modes, owner, times",
+	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x, keep: owner}]}]":                       "want a list",
+	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x, keep: []}]}]":                          "an empty list",
+	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x, keep: [owner], owner: '1:2'}]}]":       "want one of them",
+	"version: 1\nbuilds: [{name: a, kind: dockerfile, healthcheck: [a]}]":                                 "want keys with values",
+	"version: 1\nbuilds: [{name: a, kind: dockerfile, healthcheck: {Test: {a: b}}}]":                      "want text",
+	"version: 1\nbuilds: [{name: a, kind: dockerfile, healthcheck: {Test: [[a]]}}]":                       "want text",
+	"version: 1\nbuilds: [{name: a, kind: dockerfile, debug: true}]":                                      "debug is for builds of the kind go",
 	"version: 1\nbuilds: [{name: a, kind: files, files: [x]}]":                                            "want keys with values",
 	"version: 1\nbuilds: [{name: a, kind: dockerfile, main: ./x}]":                                        "d:2:38: main is for builds of the kind go, not dockerfile",
 	"version: 1\nbuilds: [{name: a, kind: dockerfile, lables: {}}]":                                       "is it labels?",
@@ -215,10 +227,10 @@ func TestChoose(t *testing.T) {
 	if err != nil || len(got) != 2 || got[0].Name != "web" || got[1].Name != "api" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if got, err = f.Choose(); err != nil || len(got) != 7 {
+	if got, err = f.Choose(); err != nil || len(got) != 8 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	for want, names := range map[string][]string{`is it "web"?`: {"wbe"}, "it has api, web, here, there, jar, tools, file": {"elsewhere"}, "named twice": {"web", "web"}} {
+	for want, names := range map[string][]string{`is it "web"?`: {"wbe"}, "it has api, web, here, there, jar, tools, odd, file": {"elsewhere"}, "named twice": {"web", "web"}} {
 		if _, err := f.Choose(names...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", names, err)
 		}
@@ -250,21 +262,7 @@ var beyond = regexp.MustCompile(`twice|two builds|: mode: |anchors|the tag|is no
 func TestSchemaAgrees(t *testing.T) {
 	t.Parallel()
 	s := schema(t)
-	check := func(text string) error {
-		var v any
-		if err := yaml.Unmarshal([]byte(text), &v); err != nil {
-			return err
-		}
-		raw, err := json.Marshal(v)
-		if err != nil {
-			return err
-		}
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
-		if err != nil {
-			return err
-		}
-		return s.Validate(doc)
-	}
+	check := func(text string) error { return valid(s, text) }
 	if err := check(whole); err != nil {
 		t.Errorf("%v", err)
 	}
@@ -277,6 +275,23 @@ func TestSchemaAgrees(t *testing.T) {
 			t.Errorf("the schema takes what the reader refuses: %s\n%v", text, err)
 		}
 	}
+}
+
+// valid reports what a schema has against YAML.
+func valid(s *jsonschema.Schema, text string) error {
+	var v any
+	if err := yaml.Unmarshal([]byte(text), &v); err != nil {
+		return err
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	return s.Validate(doc)
 }
 
 // The published schema is that of the program.

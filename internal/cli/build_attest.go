@@ -33,7 +33,7 @@ func (o *attestFlags) add(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.sbom, "sbom", nil, "attach bills of materials as `FORMAT`: spdx, cyclonedx, or none (several allowed; default spdx if the components are known)")
 	f.StringVar(&o.dir, "sbom-dir", "", "write the bills of materials to files in `DIR` too, also without -t")
 	f.BoolVar(&o.tag, "sbom-tag", false, "keep bills of materials under tags sha256-….sbom too, as ko and cosign do")
-	f.BoolVar(&o.again, "attach-again", false, "look whether all that is attached is there, also where it is remembered")
+	f.BoolVar(&o.again, "attach-again", false, "look whether all that is attached is there, also where it is remembered (for a day)")
 	f.BoolVar(&o.provenance, "provenance", true, "attach how it was built, as an in-toto statement")
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dray-tools/dray"
+	"github.com/dray-tools/dray/build"
 	"github.com/dray-tools/dray/build/dockerfile"
 	"github.com/dray-tools/dray/build/place"
 	"github.com/dray-tools/dray/oci"
@@ -72,8 +73,57 @@ func (x *dockerfileFront) jobs(c *cobra.Command, o *buildFlags, args []string) (
 	if err != nil {
 		return nil, err
 	}
+	if x.check {
+		return nil, x.report(c, o, d)
+	}
 	j, err := o.job(dockerfile.New(d), o.edit.Targets...)
 	return []dray.BuildJob{j}, err
+}
+
+// report checks the Dockerfile and prints what was found.
+func (x *dockerfileFront) report(c *cobra.Command, o *buildFlags, d dockerfile.Options) error {
+	check := &checker{Builder: dockerfile.New(d), o: d}
+	j, err := o.job(check)
+	if err != nil {
+		return err
+	}
+	o.EditOptions = o.edit.EditOptions
+	if _, err := x.a.client.Build(c.Context(), []dray.BuildJob{j}, o.BuildOptions); !errors.Is(err, errChecked) {
+		return err
+	}
+	for _, note := range check.notes {
+		x.a.note("%s", note)
+	}
+	if r := check.report; !o.edit.format.text() {
+		err = o.edit.format.print(x.a.Out, r)
+	} else {
+		for _, w := range r.Warnings {
+			fmt.Fprintln(x.a.Out, printable(strings.TrimSuffix(fmt.Sprintf("%s:%d: %s: %s (%s)", r.File, w.Line, w.Rule, w.Text, w.URL), " ()")))
+		}
+		for _, run := range r.Runs {
+			fmt.Fprintln(x.a.Out, printable(fmt.Sprintf("%s:%d: %s in %s: dray runs nothing in images", r.File, run.Line, run.Text, run.Stage)))
+		}
+	}
+	return errors.Join(check.err, err)
+}
+
+// errChecked ends a build that only checks.
+var errChecked = errors.New("checked")
+
+// A checker checks where others begin to build.
+type checker struct {
+	build.Builder
+	o      dockerfile.Options
+	report *dockerfile.Report
+	notes  []string
+	err    error
+}
+
+// Targets implements build.Builder.
+func (x *checker) Targets(ctx context.Context, e *build.Engine, want build.Want) ([]build.Target, error) {
+	x.report, x.err = dockerfile.Check(ctx, e, x.o, want)
+	x.notes = e.Notes()
+	return nil, errChecked
 }
 
 // options are what the flags say.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"runtime"
 	"strings"
 
@@ -99,6 +100,9 @@ func (x *filesFront) place(s string) (p files.Place, err error) {
 			return p, fmt.Errorf("%s: want SRC or SRC:DEST", oci.Quote(s))
 		}
 		p.From, p.To = in.Dir, in.At
+		if m := unknownRule.FindStringSubmatch(p.To); m != nil {
+			return p, fmt.Errorf("%s: there is no rule %s: there are ,chown= ,chmod= ,keep-owner ,keep-times and ,keep-modes", oci.Quote(s), oci.Quote(m[1]))
+		}
 	}
 	if p.From == "" {
 		return p, fmt.Errorf("%s: want SRC or SRC:DEST", oci.Quote(s))
@@ -106,6 +110,9 @@ func (x *filesFront) place(s string) (p files.Place, err error) {
 	p.Rules, p.KeepModes, err = rules.options()
 	return p, err
 }
+
+// unknownRule is an end of a path that was meant to be a rule.
+var unknownRule = regexp.MustCompile(`,([a-z][a-z-]*=|keep-[a-z]+$)[^/]*$`)
 
 // isDrive reports whether the colon of a path is that of a drive.
 func isDrive(s string) bool {

@@ -49,7 +49,9 @@ func (a *app) addBuildFlags(f *pflag.FlagSet, o *buildFlags) {
 	o.attest.add(f)
 	o.static.add(f)
 	addEditFlags(f, &o.edit, "")
+	group(f, ofAll)
 	o.config.add(f, a.now)
+	group(f, ofConfig)
 	f.Lookup("time").Usage = "make later times in the new layers be `TIME` (default SOURCE_DATE_EPOCH)"
 	for _, name := range []string{"history", "amend-history", "remove-history"} { // lines of the base
 		f.Lookup(name).Hidden = true

@@ -43,7 +43,7 @@ A program becomes /ko-app/NAME, which the image starts. What is in a directory
 kodata beside it goes to /var/run/ko, which KO_DATA_PATH names. Without --from
 the base is what .ko.yaml says, or one with certificates, time zones and a
 user, and nothing else. One platform is built unless there are more in
---platform or .ko.yaml: linux/amd64, or that of GOOS and GOARCH.
+--platform or .ko.yaml: linux/amd64, or that of GOOS, GOARCH and GOARM.
 
 Programs are compiled without cgo unless CGO_ENABLED=1, and with -trimpath. In a
 repository the go command writes the revision into them; with
@@ -136,6 +136,9 @@ func (x *goFront) jobs(c *cobra.Command, o *buildFlags, args []string) ([]dray.B
 	}
 	if len(groups) > 1 && len(n.refs) > 0 {
 		return nil, usage(c, errors.New("one name for several programs: set KO_DOCKER_REPO for names of their own, or put them into one image with --together"))
+	}
+	if err := n.apart(groups); err != nil {
+		return nil, usage(c, err)
 	}
 	var jobs []dray.BuildJob
 	for _, g := range groups {

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -75,7 +76,7 @@ func (k *koNames) options(a *app, c *cobra.Command, o *buildFlags) (*goNames, er
 		n.repo = localDomain
 	}
 	if n.repo == kindDomain || strings.HasPrefix(n.repo, kindDomain+"/") {
-		return nil, errors.New("KO_DOCKER_REPO=" + n.repo + ": dray does not load images into kind; write one with --tarball FILE and KO_DOCKER_REPO=ko.local, then kind load image-archive FILE")
+		return nil, errors.New("KO_DOCKER_REPO=" + n.repo + ": dray does not load images into kind; write one with KO_DOCKER_REPO=ko.local --push=false --tarball FILE, then kind load image-archive FILE")
 	}
 	if n.repo == localDomain || strings.HasPrefix(n.repo, localDomain+"/") || k.local {
 		n.to = ref.Daemon + ":"
@@ -122,8 +123,29 @@ func (n *goNames) check(o *buildFlags) error {
 	}
 	if n.repo != "" {
 		if _, err := ref.ParseRepository(n.repository("x.invalid/x")); err != nil {
-			return fmt.Errorf("KO_DOCKER_REPO: %w", err)
+			return fmt.Errorf("KO_DOCKER_REPO=%s: want a repository, or what names of several begin with, as registry.example/apps", n.repo)
 		}
+	}
+	if n.koNames.refs != "" { // before anything is done
+		if _, err := os.Stat(filepath.Dir(n.koNames.refs)); err != nil {
+			return fmt.Errorf("--image-refs: %w", err)
+		}
+	}
+	return nil
+}
+
+// apart refuses two programs whose images would have one name.
+func (n *goNames) apart(groups [][]*golang.Program) error {
+	if n.repo == "" || !n.push {
+		return nil
+	}
+	named := map[string]string{}
+	for _, g := range groups {
+		name := n.repository(g[0].ImportPath)
+		if other, ok := named[name]; ok {
+			return fmt.Errorf("the images of %s and %s would both be %s: without --bare and -B each has a name of its own, and --together makes one image", other, g[0].ImportPath, name)
+		}
+		named[name] = g[0].ImportPath
 	}
 	return nil
 }
@@ -179,28 +201,29 @@ func (n *goNames) hook(o *buildFlags, groups [][]*golang.Program) error {
 			}
 		}
 	}
-	if n.repo != "" && (n.push || len(n.refs) == 0) {
-		o.result = func(i int, b dray.BuiltImage) string {
-			if n.tagOnly {
-				return repos[i] + ":" + n.tags[0]
-			}
-			return repos[i] + "@" + string(b.Root.Digest)
+	named := func(i int, b dray.BuiltImage) string {
+		if n.tagOnly || n.to == ref.Daemon+":" { // an engine knows no such digest
+			return repos[i] + ":" + n.tags[0]
 		}
+		return repos[i] + "@" + string(b.Root.Digest)
+	}
+	if n.repo != "" && (n.push || len(n.refs) == 0) {
+		o.result = named
 	}
 	if n.koNames.refs == "" {
 		return nil
 	}
 	o.writes = []string{n.koNames.refs}
-	o.after = func(b *dray.Built) error { return writeRefs(n.koNames.refs, repos, b) }
+	o.after = func(b *dray.Built) error { return writeRefs(n.koNames.refs, repos, named, b) }
 	return nil
 }
 
 // writeRefs writes the references of what was built, that of an index before
 // those of its images.
-func writeRefs(path string, repos []string, b *dray.Built) error {
+func writeRefs(path string, repos []string, named func(int, dray.BuiltImage) string, b *dray.Built) error {
 	var text strings.Builder
 	for i, built := range b.Builds {
-		fmt.Fprintf(&text, "%s@%s\n", repos[i], built.Root.Digest)
+		fmt.Fprintln(&text, named(i, built))
 		for _, d := range built.Images {
 			if d.Digest != built.Root.Digest {
 				fmt.Fprintf(&text, "%s@%s\n", repos[i], d.Digest)

@@ -68,6 +68,11 @@ func (x *jarFront) jobs(c *cobra.Command, o *buildFlags, args []string) ([]dray.
 			return nil, usage(c, fmt.Errorf("--jvm-flags %s is no JSON list of words", oci.Quote(x.flags[0])))
 		}
 	}
+	for _, f := range x.o.JVMFlags {
+		if strings.HasPrefix(f, "-") && strings.Contains(f, " -") {
+			x.a.note("--jvm-flags %s is one word for java: give each flag by itself", oci.Quote(f))
+		}
+	}
 	j, err := o.job(jar.New(args[0], x.o), o.edit.Targets...)
 	return []dray.BuildJob{j}, err
 }

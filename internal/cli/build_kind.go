@@ -24,6 +24,7 @@ func (a *app) kind(f frontend) *kind {
 	k.RunE = func(c *cobra.Command, list []string) error { return a.build(c, k.o, f, list) }
 	a.addBuildFlags(k.Flags(), k.o)
 	f.add(k.Flags())
+	group(k.Flags(), k.Name())
 	return k
 }
 

@@ -163,15 +163,19 @@ func (a *app) specJob(c *cobra.Command, g *given, b spec.Build) ([]dray.BuildJob
 	switch {
 	case err != nil:
 		if u := (usageError{}); errors.As(err, &u) || errors.Is(err, fs.ErrNotExist) {
-			err = oci.Errorf(oci.ErrInvalid, "%s: %w", b.At, err)
+			return nil, oci.Errorf(oci.ErrInvalid, "%s: %w", b.At, err)
 		}
-		return nil, err
+		return nil, oci.Wrap("", b.At, err)
 	case len(jobs) != 1:
 		return nil, oci.Errorf(oci.ErrInvalid, "%s: it makes %d images: want one a build", b.At, len(jobs))
 	case !made.Equal(k.o.Created):
 		return nil, oci.Errorf(oci.ErrInvalid, "%s: SOURCE_DATE_EPOCH is of all builds: set it in the environment", b.At)
 	}
-	jobs[0].Name, jobs[0].Attestors = b.Name, k.o.Attestors
+	jobs[0].Builder = located{jobs[0].Builder, b.At}
+	jobs[0].Name, jobs[0].Attestors, jobs[0].Deep = b.Name, k.o.Attestors, k.o.Deep
+	if !g.has("ca-certs") && len(k.o.static.certs) > 0 {
+		jobs[0].Static = k.o.Static
+	}
 	return jobs, nil
 }
 
@@ -187,7 +191,14 @@ func (k *kind) settings(g *given, b spec.Build) error {
 		if s.Key.Form != spec.Pairs && g.has(s.Key.Flag) || s.Key.Flag == "tag" && !g.on("push") {
 			continue
 		}
-		if err := k.Flags().Set(s.Key.Flag, s.Value); err != nil {
+		err := k.Flags().Set(s.Key.Flag, s.Value)
+		if err == nil && s.Key.Flag == "platform" {
+			_, err = k.o.want()
+		}
+		if err != nil {
+			if why := errors.Unwrap(err); why != nil { // without the flag
+				err = why
+			}
 			return oci.Errorf(oci.ErrInvalid, "%s: %s: %w", s.At, s.Key.Name, err)
 		}
 	}

@@ -29,12 +29,15 @@ func (a *app) buildAsked(c *cobra.Command, o *buildFlags, ask func() ([]dray.Bui
 		if _, err := os.Stat(filepath.Dir(o.metadata)); err != nil {
 			return fmt.Errorf("--metadata-file: %w", err)
 		}
+		if isDir(o.metadata) {
+			return usage(c, fmt.Errorf("--metadata-file %s is a directory", o.metadata))
+		}
 	}
 	if o.watch {
 		return a.buildWatched(c, o, ask)
 	}
 	jobs, err := ask()
-	if err != nil {
+	if err != nil || jobs == nil { // nil: it has been done, as by --check
 		return err
 	}
 	return a.buildJobs(c, o, jobs)
@@ -42,6 +45,9 @@ func (a *app) buildAsked(c *cobra.Command, o *buildFlags, ask func() ([]dray.Bui
 
 // buildJobs builds, and writes the results or says what that would be.
 func (a *app) buildJobs(c *cobra.Command, o *buildFlags, jobs []dray.BuildJob) error {
+	if o.push && slices.ContainsFunc(jobs, func(j dray.BuildJob) bool { return len(j.Targets) == 0 }) {
+		return usage(c, errors.New("--push: there is no name to push to: give one with -t"))
+	}
 	o.EditOptions = o.edit.EditOptions
 	o.From, o.To = o.edit.both, o.edit.both
 	tell, packed := a.showWork()
@@ -65,6 +71,10 @@ func (a *app) buildJobs(c *cobra.Command, o *buildFlags, jobs []dray.BuildJob) e
 			return o.edit.format.print(a.Out, buildOutcome{b.Builds, outcome(b.Plan, b.Steps)})
 		}
 		a.printBuilds(b)
+		if len(b.Images) == 0 {
+			a.note("nothing would be written: %s", o.howToWrite())
+			return nil
+		}
 		return a.printPlan(b.Plan, o.edit.format)
 	}
 	if !o.edit.format.text() { // a template that does not fit shows before anything is done

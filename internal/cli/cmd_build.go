@@ -3,7 +3,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -41,9 +43,11 @@ func (a *app) buildCommand() *cobra.Command {
 		Use:   "build [CONTEXT...]",
 		Short: "Build images without running anything in them",
 		Long: `Build an image of an application: a Go program, a jar, a Dockerfile that runs
-nothing, or plain files. What it is is seen from CONTEXT, or said as a word:
-dray build go ./cmd/app. Without CONTEXT, or with a directory that has one, the
-builds that dray.yaml describes are made, or those of them that are named.
+nothing, or plain files. CONTEXT shows which it is, or a word does: dray build go
+./cmd/app. A directory with a dray.yaml means the builds that it describes, or
+those of them that are named after it; so does no CONTEXT. Else a directory with a
+Dockerfile is built as that, a .jar or .war as one, a compiled program as files,
+and a directory or import path of a Go program as that.
 
 Layers of the base are referred to and not downloaded. Nothing is pushed without
 -t or --push. The same inputs give the same image.
@@ -53,7 +57,7 @@ Prints REPOSITORY@DIGEST of each image, or without a name the digest.`,
   dray build files ./public:/srv --from registry.example/httpd:2 -t oci:site:1
   dray build --push            # all builds of dray.yaml
   dray build --watch web -t registry.example/web:dev`,
-		Args: args(0, -1),
+		Args: args(0, -1), SuggestionsMinimumDistance: 2,
 		RunE: func(c *cobra.Command, list []string) error {
 			if schema {
 				_, err := a.Out.Write(spec.Schema())
@@ -67,9 +71,11 @@ Prints REPOSITORY@DIGEST of each image, or without a name the digest.`,
 	for _, f := range a.frontends() {
 		own := pflag.NewFlagSet("", pflag.ContinueOnError)
 		f.add(own)
+		group(own, ofKind)
 		addOthers(cmd.Flags(), own)
 	}
 	g.record(cmd.Flags())
+	cmd.SetUsageFunc(a.buildUsage)
 	for _, f := range a.frontends() {
 		cmd.AddCommand(a.kind(f).Command)
 	}
@@ -87,8 +93,10 @@ func (a *app) buildAny(c *cobra.Command, o *buildFlags, g *given, list []string)
 	}
 	f, err := recognise(a.frontends(), list)
 	if err != nil {
-		if near := c.SuggestionsFor(firstOf(list)); len(near) > 0 {
+		if near := c.SuggestionsFor(firstOf(list)); len(near) > 0 && errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w; is it dray build %s?", err, strings.Join(near, " or "))
+		} else if errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 		return usage(c, err)
 	}
@@ -108,12 +116,17 @@ func recognise(fronts []frontend, list []string) (frontend, error) {
 			return f, nil
 		}
 	}
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w, nor the import path of a program", oci.Quote(path), fs.ErrNotExist)
+	} else if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, f := range fronts {
 		names = append(names, nameOf(f))
+	}
+	if path == "." {
+		return nil, fmt.Errorf("there is no %s here, nor what else could be built: say what is, with one of dray build %s", spec.Name, strings.Join(names, ", "))
 	}
 	return nil, fmt.Errorf("%s: cannot see what it is: say one of dray build %s", oci.Quote(path), strings.Join(names, ", "))
 }

@@ -81,6 +81,7 @@ func (a *app) addKinds(cmd *cobra.Command) (*buildFlags, *given) {
 	for _, x := range a.frontends() {
 		own := pflag.NewFlagSet("", pflag.ContinueOnError)
 		x.add(own)
+		group(own, ofKind)
 		addOthers(f, own)
 	}
 	g.record(f)
@@ -91,6 +92,7 @@ func (a *app) addKinds(cmd *cobra.Command) (*buildFlags, *given) {
 		}
 	})
 	addOthers(cmd.Flags(), left)
+	cmd.SetUsageFunc(a.buildUsage)
 	return o, g
 }
 

@@ -76,6 +76,9 @@ func (a *app) serve(ctx context.Context, list []string, o serveFlags) error {
 	if err := o.secure(&so, srv); err != nil {
 		return err
 	}
+	if _, _, err := net.SplitHostPort(o.addr); err != nil {
+		return oci.Errorf(oci.ErrInvalid, "--addr %s: want HOST:PORT", oci.Quote(o.addr))
+	}
 	l, err := net.Listen("tcp", o.addr)
 	if err != nil {
 		return oci.Errorf(oci.ErrBusy, "%w", err)

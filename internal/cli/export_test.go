@@ -5,6 +5,9 @@ package cli
 import (
 	"io"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/dray-tools/dray"
 )
 
@@ -24,3 +27,27 @@ var (
 	DirLayer  = dirLayer
 	FileLayer = fileLayer
 )
+
+// BuildFlags are the flags of each kind of build that help tells of.
+func BuildFlags() map[string][]string {
+	a, all := &app{}, map[string][]string{}
+	for _, f := range a.frontends() {
+		k := a.kind(f)
+		k.Flags().VisitAll(func(fl *pflag.Flag) { all[k.Name()] = append(all[k.Name()], fl.Name) })
+	}
+	return all
+}
+
+// Command is one of the commands, with its flags.
+func Command(words ...string) (*cobra.Command, error) {
+	a := &app{World: System()}
+	c, rest, err := a.root().Find(words)
+	if err == nil && len(rest) > 0 {
+		err = unknown(c, rest)
+	}
+	if err == nil {
+		c.InheritedFlags() // so that they are among its flags
+		c.InitDefaultHelpFlag()
+	}
+	return c, err
+}

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dray-tools/dray"
-	"github.com/dray-tools/dray/build"
 	"github.com/dray-tools/dray/build/spec"
 	"github.com/dray-tools/dray/oci"
 	"github.com/dray-tools/dray/ref"
@@ -269,30 +267,4 @@ func nameOfPath(p string) string {
 func isDir(p string) bool {
 	info, err := os.Stat(p)
 	return err == nil && info.IsDir()
-}
-
-// located is a builder whose errors say where it was asked for.
-type located struct {
-	build.Builder
-	at string
-}
-
-// Targets implements build.Builder.
-func (l located) Targets(ctx context.Context, e *build.Engine, want build.Want) ([]build.Target, error) {
-	t, err := l.Builder.Targets(ctx, e, want)
-	return t, oci.Wrap("", l.at, err)
-}
-
-// Build implements build.Builder.
-func (l located) Build(ctx context.Context, e *build.Engine, t build.Target) (*build.Stack, error) {
-	s, err := l.Builder.Build(ctx, e, t)
-	return s, oci.Wrap("", l.at, err)
-}
-
-// Describe implements build.Describer.
-func (l located) Describe(ctx context.Context) (about build.About, err error) {
-	if d, ok := l.Builder.(build.Describer); ok {
-		return d.Describe(ctx)
-	}
-	return about, nil
 }

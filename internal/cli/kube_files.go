@@ -31,7 +31,7 @@ type manifestFlags struct {
 }
 
 func (m *manifestFlags) add(f *pflag.FlagSet) {
-	f.StringArrayVarP(&m.files, "filename", "f", nil, "read `FILE`, all .yaml, .yml and .json of a directory, a URL, or - for stdin (several allowed)")
+	f.StringSliceVarP(&m.files, "filename", "f", nil, "read `FILE`, all .yaml, .yml and .json of a directory, a URL, or - for stdin (several allowed)")
 	f.BoolVarP(&m.recursive, "recursive", "R", false, "read the directories below those of -f too")
 	f.StringVarP(&m.selector, "selector", "l", "", "take only objects whose labels match, as app=web,tier!=test: `SELECTOR`")
 }

@@ -93,11 +93,11 @@ func (r *running) stop() error {
 	return errors.Join(err, r.cmd.Wait())
 }
 
-// stop NAME: interrupts a registry, which must end with exit code 0; what it
+// halt NAME: interrupts a registry, which must end with exit code 0; what it
 // wrote to stderr is in stderr then.
 func stopRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: stop NAME")
+		ts.Fatalf("usage: halt NAME")
 	}
 	w := worldOf(ts)
 	r := w.running[args[0]]

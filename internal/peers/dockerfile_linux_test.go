@@ -58,7 +58,7 @@ func (l *lab) warm(t *testing.T) {
 }
 
 func (l *lab) buildah(args ...string) []string {
-	return append([]string{"--storage-driver", "vfs", "--root", filepath.Join(l.dir, "storage"), "--runroot", filepath.Join(l.dir, "run")}, args...)
+	return append([]string{"--storage-driver", l.driver, "--root", filepath.Join(l.dir, "storage"), "--runroot", filepath.Join(l.dir, "run")}, args...)
 }
 
 // check builds a case with both and compares; it returns the image of this
@@ -98,6 +98,9 @@ func (l *lab) check(t *testing.T, c *dockerfileCase) *picture {
 		t.Fatal(err)
 	}
 	for name, p := range all {
+		if err := p.checkHistory(); err != nil {
+			t.Error(err)
+		}
 		l.checkPicture(t, c, name, p, len(all) > 1)
 	}
 	p := all["linux/"+runtime.GOARCH]
@@ -139,10 +142,19 @@ func (l *lab) checkPicture(t *testing.T, c *dockerfileCase, name string, p *pict
 			t.Errorf("%s: %s:\n%s\nwant:\n%s", name, part, got, want)
 		}
 	}
+	var kept []string
 	for at, n := range p.tree {
-		if n.layer >= len(base.layers) && !n.time.Equal(epoch) && !strings.Contains(c.parts["times"], at) {
+		switch {
+		case n.layer < len(base.layers) || n.time.Equal(epoch):
+		case n.time.Equal(baseTime):
+			kept = append(kept, at)
+		default:
 			t.Errorf("%s says %s", at, n.time)
 		}
+	}
+	slices.Sort(kept)
+	if got := strings.Join(kept, "\n"); got != c.parts["times"] {
+		t.Errorf("%s: times are kept of:\n%s\nwant:\n%s", name, got, c.parts["times"])
 	}
 }
 
@@ -225,6 +237,9 @@ func (p *picture) differences(q *picture, history bool) map[string]string {
 		if x[k] != y[k] {
 			out["config "+k] = fmt.Sprintf("dray has %s, buildah %s", x[k], y[k])
 		}
+	}
+	if err := q.checkHistory(); err != nil {
+		out["history lines"] = "buildah's: " + err.Error()
 	}
 	if a, b := flags(p), flags(q); history && a != b {
 		out["history"] = fmt.Sprintf("dray has %s, buildah %s: %v %v", a, b, p.History, q.History)

@@ -146,13 +146,26 @@ func (t tree) apply(number int, r io.Reader) error {
 		if name == "/" {
 			continue // engines differ
 		}
-		if up := t[path.Clean(dir)]; dir != "/" && (up == nil || up.kind != 'd') {
-			return fmt.Errorf("%s of layer %d lies in no directory", name, number)
+		if err := t.parents(number, path.Clean(dir)); err != nil {
+			return err
 		}
 		if err := t.add(number, name, h, tr); err != nil {
 			return err
 		}
 	}
+}
+
+// parents makes directories that no layer names, as engines do: 0755 of root.
+func (t tree) parents(number int, dir string) error {
+	up := t[dir]
+	switch {
+	case dir == "/" || up != nil && up.kind == 'd':
+		return nil
+	case up != nil:
+		return fmt.Errorf("%s is no directory, and layer %d has something below it", dir, number)
+	}
+	t[dir] = &node{kind: 'd', mode: 0o755, owner: "0:0", time: epoch, layer: number}
+	return t.parents(number, path.Dir(dir))
 }
 
 func (t tree) add(number int, name string, h *tar.Header, r io.Reader) error {
@@ -169,9 +182,14 @@ func (t tree) add(number int, name string, h *tar.Header, r io.Reader) error {
 	case tar.TypeSymlink:
 		n.kind, n.to = 'l', h.Linkname
 	case tar.TypeLink:
-		if n = t[path.Clean("/"+h.Linkname)]; n == nil {
+		one := t[path.Clean("/"+h.Linkname)]
+		if one == nil {
 			return fmt.Errorf("%s is another name of %s, which is not there", name, h.Linkname)
 		}
+		if one.mode != n.mode || one.owner != n.owner || !one.time.Equal(n.time) { // an engine gives the file the mode
+			return fmt.Errorf("%s says %04o %s %s, and %s, the same file, %04o %s %s", name, n.mode, n.owner, n.time, h.Linkname, one.mode, one.owner, one.time)
+		}
+		n = one
 	case tar.TypeFifo:
 		n.kind = 'p'
 	case tar.TypeChar:
@@ -204,6 +222,21 @@ func (n *node) fill(data []byte) {
 	}
 }
 
+// really is where a path leads.
+func (t tree) really(name string) string {
+	at := "/"
+	for c := range strings.SplitSeq(strings.Trim(name, "/"), "/") {
+		next := path.Join(at, c)
+		for n := t[next]; n != nil && n.kind == 'l'; n = t[next] {
+			if next = path.Join(at, n.to); path.IsAbs(n.to) {
+				next = t.really(n.to)
+			}
+		}
+		at = next
+	}
+	return at
+}
+
 // join finds the files that have several names.
 func (t tree) join() {
 	first := map[*node]string{}
@@ -223,7 +256,8 @@ func (t tree) join() {
 //
 //	srv d 0755 0:0
 //	srv/a f 0644 0:0 "text" user.x="y"
-//	srv/b h srv/a
+//	srv/b h srv/a             which says of the file what srv/a does
+//	srv/b h srv/a 0000        or another mode, as some tars do
 //	srv/c l 0:0 -> a
 //	srv/p p 0644 0:0
 //	srv/n c 0666 0:0 1:3
@@ -232,12 +266,17 @@ func (t tree) join() {
 func pack(list string, probe []byte, at time.Time) ([]byte, error) {
 	var buf bytes.Buffer
 	tw := tar.NewWriter(&buf)
+	all := map[string]*tar.Header{}
 	for line := range strings.SplitSeq(strings.TrimSpace(list), "\n") {
 		if line = strings.TrimSpace(line); line == "" {
 			continue
 		}
 		h, data, err := entry(line, probe)
 		if err == nil {
+			if one := all[h.Linkname]; h.Typeflag == tar.TypeLink && one != nil && h.Mode < 0 {
+				h.Mode, h.Uid, h.Gid = one.Mode, one.Uid, one.Gid
+			}
+			all[h.Name] = h
 			h.ModTime = at
 			h.Format = tar.FormatPAX
 			err = tw.WriteHeader(h)
@@ -262,7 +301,11 @@ func entry(line string, probe []byte) (*tar.Header, []byte, error) {
 	kind, rest := words[1], words[2:]
 	switch kind {
 	case "h":
-		h.Typeflag, h.Linkname = tar.TypeLink, rest[0]
+		h.Typeflag, h.Linkname, h.Mode = tar.TypeLink, rest[0], -1
+		if len(rest) > 1 {
+			_, err := fmt.Sscanf(rest[1], "%o", &h.Mode)
+			return h, nil, err
+		}
 		return h, nil, nil
 	case "l":
 		h.Typeflag, h.Linkname, h.Mode = tar.TypeSymlink, rest[2], 0o777

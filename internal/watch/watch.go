@@ -20,8 +20,9 @@ import (
 
 // Options say what counts as a change.
 type Options struct {
-	// Ignore are files and directories that do not count, with all below them.
-	// Directories of version control never do.
+	// Ignore are files and directories that do not count, with all below them, and
+	// with the unfinished files that become them. Directories of version control
+	// never do.
 	Ignore []string
 	// Quiet is how long nothing must have changed before Wait returns; 0: 100 ms.
 	Quiet time.Duration
@@ -132,6 +133,9 @@ func (w *Watcher) tree(top string, since time.Time) (changed []string, err error
 				return err
 			}
 		}
+		if d.IsDir() && w.holdsIgnored(path) {
+			return nil // it says no more than that those were written
+		}
 		if info, err := d.Info(); err == nil && isNew && info.ModTime().After(since) {
 			changed = append(changed, path)
 		}
@@ -218,7 +222,7 @@ func (w *Watcher) counts(e fsnotify.Event) []string {
 
 // ignored reports whether changes of a path do not count.
 func (w *Watcher) ignored(path string) bool {
-	if slices.ContainsFunc(w.ignore, func(top string) bool { return within(path, top) }) {
+	if slices.ContainsFunc(w.ignore, func(top string) bool { return within(path, top) || unfinished(path, top) }) {
 		return true
 	}
 	for _, top := range w.trees {
@@ -231,6 +235,19 @@ func (w *Watcher) ignored(path string) bool {
 		}
 	}
 	return false
+}
+
+// holdsIgnored reports whether something in a directory is ignored.
+func (w *Watcher) holdsIgnored(dir string) bool {
+	return slices.ContainsFunc(w.ignore, func(path string) bool { return filepath.Dir(path) == dir })
+}
+
+// unfinished reports whether a path is that of an unfinished file or directory
+// which becomes another, or is in one.
+func unfinished(path, whole string) bool {
+	dir, base := filepath.Split(whole)
+	rest, ok := strings.CutPrefix(path, dir)
+	return ok && (strings.HasPrefix(rest, base+".dray-") || strings.HasPrefix(rest, "."+base+".part"))
 }
 
 func within(path, top string) bool {

@@ -137,7 +137,7 @@ func TestIgnore(t *testing.T) {
 	x.write("other/x", "1")
 	x.add("src")
 	x.w.Ignore(x.path("src/meta.json"))
-	for _, name := range []string{"src/.git/HEAD", "src/.git/objects/x", "src/out/x", "src/out/sub/y", "src/later/deep/z", "src/meta.json", "other/x"} {
+	for _, name := range []string{"src/.meta.json.part1", "src/meta.json.dray-part", "src/meta.json.dray-lock", "src/.git/HEAD", "src/.git/objects/x", "src/out/x", "src/out/sub/y", "src/later/deep/z", "src/meta.json", "other/x"} {
 		x.write(name, "2")
 	}
 	x.write("src/a", "1")
@@ -151,6 +151,18 @@ func TestIgnore(t *testing.T) {
 				t.Errorf("told of %s", path)
 			}
 		}
+	}
+}
+
+// A directory says nothing where what is ignored was written into it.
+func TestIgnoreSince(t *testing.T) {
+	t.Parallel()
+	x := newWorld(t)
+	began := time.Now().Add(-time.Hour)
+	x.write("src/out.json", "1")
+	x.w.Ignore(x.path("src/out.json"))
+	if got, err := x.w.Add([]string{x.path("src")}, began); err != nil || len(got) > 0 {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 

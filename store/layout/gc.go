@@ -35,17 +35,17 @@ type GCOptions struct {
 
 // A Report tells what GC did.
 type Report struct {
-	Layouts   int       // that were looked through
-	Kept      int       // blobs and manifests
-	Referrers int       // entries whose subject is gone
-	Bytes     int64     // in the files removed
-	Removed   []Removed // blobs, manifests and half blobs
+	Layouts   int       `json:"layouts"`   // that were looked through
+	Kept      int       `json:"kept"`      // blobs and manifests
+	Referrers int       `json:"referrers"` // entries whose subject is gone
+	Bytes     int64     `json:"bytes"`     // in the files removed
+	Removed   []Removed `json:"removed"`   // blobs, manifests and half blobs
 }
 
 // Removed is a file that GC has removed.
 type Removed struct {
-	Path string // absolute
-	Size int64
+	Path string `json:"path"` // absolute
+	Size int64  `json:"size"`
 }
 
 // GC removes the blobs of a layout that nothing in index.json leads to, and

@@ -3,6 +3,7 @@
 package dray
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -132,6 +133,9 @@ func referrersOf(ctx context.Context, s oci.Source, d oci.Descriptor) ([]oci.Des
 		}
 		out = append(out, x)
 	}
+	slices.SortFunc(out, func(a, b oci.Descriptor) int { // the registry's order means nothing
+		return cmp.Or(cmp.Compare(a.ArtifactType, b.ArtifactType), cmp.Compare(a.Digest, b.Digest))
+	})
 	return out, nil
 }
 

@@ -51,6 +51,20 @@ var chapters = []struct{ script, title string }{
 	{"mutate_index", "Change all images of an index"},
 	{"mutate_time", "Set times"},
 	{"edit", "Change the JSON in an editor"},
+	{"build", "Build an application"},
+	{"build_go", "Build Go programs"},
+	{"build_go_config", "Build Go programs as .ko.yaml says"},
+	{"build_go_kodata", "Give a Go program its data"},
+	{"build_go_together", "Put several programs into one image"},
+	{"build_go_windows", "Build Go programs for Windows"},
+	{"build_dockerfile", "Build a Dockerfile without a daemon"},
+	{"build_windows", "Build for several versions of Windows"},
+	{"build_files", "Make images of files and programs"},
+	{"build_jar", "Take a jar apart"},
+	{"build_spec", "Describe all builds of a repository"},
+	{"build_sbom", "See what an image is made of"},
+	{"resolve", "Put images into Kubernetes YAML"},
+	{"resolve_apply", "Build and apply"},
 	{"rebase", "Move an image to a new base"},
 	{"rebase_index", "Rebase all platforms"},
 	{"flatten", "Make fewer layers"},
@@ -97,6 +111,9 @@ func TestDocs(t *testing.T) {
 		if strings.Contains(text, "dray append") || strings.Contains(text, "dray rebase") {
 			text = short(text)
 		}
+		if strings.Contains(text, "dray build") || strings.HasPrefix(c.script, "resolve") { // what a Go compiler made is another with the next
+			text = sizes.ReplaceAllString(programs.ReplaceAllString(short(moving.ReplaceAllString(text, "$1 …")), "      … $1"), "… $1")
+		}
 		fmt.Fprintf(&b, "\n## %s\n\n%s", c.title, text)
 	}
 	path := filepath.Join("..", "..", "docs", "cookbook.md")
@@ -106,12 +123,25 @@ func TestDocs(t *testing.T) {
 		}
 	}
 	have, _ := os.ReadFile(path)
-	if strings.ReplaceAll(string(have), "\r\n", "\n") != b.String() {
-		t.Errorf("docs/cookbook.md is stale: run make docs")
+	was, now := strings.Split(strings.ReplaceAll(string(have), "\r\n", "\n"), "\n"), strings.Split(b.String(), "\n")
+	for i := range max(len(was), len(now)) {
+		if i >= min(len(was), len(now)) || was[i] != now[i] {
+			t.Fatalf("docs/cookbook.md is stale (run make docs): line %d is\n%s\nand would be\n%s", i+1, at(was, i), at(now, i))
+		}
 	}
 }
 
+func at(lines []string, i int) string {
+	if i < len(lines) {
+		return lines[i]
+	}
+	return "missing"
+}
+
 var (
+	sizes    = regexp.MustCompile(`[0-9.]+ (kB|MB)`)
+	moving   = regexp.MustCompile(`(?m)^(sent|mounted|packing) sha256:[0-9a-f]+`) // in whatever order
+	programs = regexp.MustCompile(`[0-9]{7} ([0-9TZ:-]+ /)`)
 	digests  = regexp.MustCompile(`sha256:[0-9a-f]{12,64}`)
 	keptFile = regexp.MustCompile(`dray-[0-9]+\.json`)
 )
@@ -129,7 +159,8 @@ func short(text string) string {
 }
 
 // chapter renders one script: comments are prose, commands of dray are shown
-// with their output. What follows a comment "# ---" is not shown.
+// with their output, and files whose existence the script asks for. What follows
+// a comment "# ---" is not shown.
 func chapter(t *testing.T, script, dir string) string {
 	t.Helper()
 	a, err := txtar.ParseFile(script)
@@ -167,6 +198,9 @@ func chapter(t *testing.T, script, dir string) string {
 		}
 		if m := isServe.FindStringSubmatch(line); m != nil {
 			code = append(code, "$ dray serve "+strings.TrimSuffix(m[2], " --addr 127.0.0.1:0")+" &", tr.names[m[1]])
+		}
+		if name, ok := strings.CutPrefix(line, "exists "); ok {
+			code = append(code, "$ cat "+name, tr.vars(files[name]))
 		}
 		if !isDray.MatchString(line) {
 			continue

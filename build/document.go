@@ -30,6 +30,8 @@ type Material struct {
 	Name   string            // what it is: base, source, context
 	URI    string            // as pkg:docker/…, git+https://…, or that of a file; never with credentials
 	Digest map[string]string // hexadecimal, by algorithm: sha256, gitCommit
+	// Changed says that it was changed since: Digest is what it was before.
+	Changed bool
 }
 
 // About describes a build, for its provenance.

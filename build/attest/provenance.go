@@ -58,9 +58,16 @@ type Statement struct {
 // A Resource is something that a statement is about, or that a build has used
 // (in-toto attestation, ResourceDescriptor).
 type Resource struct {
-	Name   string            `json:"name,omitempty"`
-	URI    string            `json:"uri,omitempty"`
-	Digest map[string]string `json:"digest,omitempty"`
+	Name        string            `json:"name,omitempty"`
+	URI         string            `json:"uri,omitempty"`
+	Digest      map[string]string `json:"digest,omitempty"`
+	Annotations *Changed          `json:"annotations,omitempty"` // nil: there is nothing to say
+}
+
+// Changed is said of files that were changed since they had a digest, which now
+// have none that is known.
+type Changed struct {
+	From map[string]string `json:"changedFrom"`
 }
 
 // Attest implements build.Attestor.
@@ -101,7 +108,7 @@ func inputs(s build.Subject) (all []Resource) {
 	seen := map[string]bool{}
 	add := func(r Resource) {
 		key, _ := json.Marshal(r) // strings and maps of strings
-		if !seen[string(key)] && (r.URI != "" || len(r.Digest) > 0) {
+		if !seen[string(key)] && (r.URI != "" || len(r.Digest) > 0 || r.Annotations != nil) {
 			seen[string(key)] = true
 			all = append(all, r)
 		}
@@ -122,8 +129,11 @@ func inputs(s build.Subject) (all []Resource) {
 		rest = append(rest, i.Materials...)
 	}
 	for _, m := range rest {
-		digest := maps.Clone(m.Digest)
-		add(Resource{Name: m.Name, URI: publicURI(m.URI), Digest: digest})
+		r := Resource{Name: m.Name, URI: publicURI(m.URI), Digest: maps.Clone(m.Digest)}
+		if m.Changed {
+			r.Digest, r.Annotations = nil, &Changed{r.Digest}
+		}
+		add(r)
 	}
 	slices.SortStableFunc(all[bases:], func(a, b Resource) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.URI, b.URI)) })
 	return all

@@ -5,6 +5,7 @@ package attest_test
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/dray-tools/dray/build/attest"
@@ -53,6 +54,18 @@ func TestProvenance(t *testing.T) {
 		if bytes.Contains(raw, []byte(secret)) {
 			t.Errorf("%q is told: %s", secret, raw)
 		}
+	}
+}
+
+// The commit of files that were changed is not theirs.
+func TestProvenanceChanged(t *testing.T) {
+	t.Parallel()
+	s := image(t, "linux/amd64")
+	s.About.Source.Changed = true
+	raw := attestAll(t, attest.Provenance{}, alone(s))["app-linux-amd64.provenance.json"].Data
+	want := `{"name":"source","uri":"git+https://git.example/shop","annotations":{"changedFrom":{"gitCommit":"` + strings.Repeat("a", 40) + `"}}}`
+	if !bytes.Contains(raw, []byte(want)) {
+		t.Errorf("%s", raw)
 	}
 }
 

@@ -208,14 +208,15 @@ func names(env []string) (out []string) {
 // source is the revision that a program was built from, and where it came from.
 // What the go command did not write into the program git is asked for.
 func (p *Program) source(ctx context.Context, info *debug.BuildInfo) *build.Material {
-	revision := setting(info, "vcs.revision")
+	revision, changed := setting(info, "vcs.revision"), setting(info, "vcs.modified") == "true"
 	if revision == "" {
-		revision, _ = git(ctx, p.Dir, p.tool.env, "rev-parse", "--verify", "--quiet", "HEAD")
+		if revision, _ = git(ctx, p.Dir, p.tool.env, "rev-parse", "--verify", "--quiet", "HEAD"); revision == "" {
+			return nil
+		}
+		status, ok := git(ctx, p.Dir, p.tool.env, "status", "--porcelain")
+		changed = status != "" || !ok
 	}
-	if revision == "" {
-		return nil
-	}
-	m := &build.Material{Name: "source", URI: remote(ctx, p.Dir, p.tool.env), Digest: map[string]string{"gitCommit": revision}}
+	m := &build.Material{Name: "source", URI: remote(ctx, p.Dir, p.tool.env), Digest: map[string]string{"gitCommit": revision}, Changed: changed}
 	switch kind := setting(info, "vcs"); kind {
 	case "git", "":
 	default:

@@ -321,11 +321,11 @@ func TestGit(t *testing.T) {
 	if want := "-X main.version=main,v1.2.3," + head + ",2024-05-06T07:08:09Z,1714979289,clean,false"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if s := about.Source; s == nil || s.URI != "git+https://git.example/a/b.git" || s.Digest["gitCommit"] != head {
+	if s := about.Source; s == nil || s.URI != "git+https://git.example/a/b.git" || s.Digest["gitCommit"] != head || s.Changed {
 		t.Errorf("source: %+v", s)
 	}
 	write(t, filepath.Join(dir, "new"), "")
-	if got, _ = describe(); !strings.HasSuffix(got, "dirty,true") {
-		t.Error(got)
+	if got, about = describe(); !strings.HasSuffix(got, "dirty,true") || about.Source == nil || !about.Source.Changed {
+		t.Errorf("%s, %+v", got, about.Source)
 	}
 }

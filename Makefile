@@ -28,7 +28,7 @@ check: ## gofmt, go vet, staticcheck
 
 .PHONY: unit
 unit: ## the tests, with the race detector
-	$(GO) test -race ./...
+	$(GO) test -race -timeout 20m ./...
 
 .PHONY: cross
 cross: ## build for every platform that is supported
@@ -41,7 +41,7 @@ fuzz: ## every fuzz target for a while (FUZZTIME=20s)
 
 .PHONY: docs
 docs: ## render the examples of the documentation from the scripts that test them
-	$(GO) test ./internal/cli -run TestDocs -update
+	$(GO) test ./internal/cli -run TestScript -update
 
 .PHONY: test-deps
 test-deps: ## install the other software that tests use (Debian, as root)

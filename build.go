@@ -87,9 +87,10 @@ type BuiltImage struct {
 
 // A BuiltBase is what an image was built on.
 type BuiltBase struct {
-	Name   string     `json:"name"`
-	Digest oci.Digest `json:"digest,omitempty"` // of the image; "" of none
-	Index  oci.Digest `json:"index,omitempty"`  // that the image was found in
+	Platform string     `json:"platform"` // of the image that was built
+	Name     string     `json:"name"`
+	Digest   oci.Digest `json:"digest,omitempty"` // of the image; "" of none
+	Index    oci.Digest `json:"index,omitempty"`  // that the image was found in
 }
 
 // Build builds applications: what they need of bases is referred to, layers are
@@ -232,7 +233,7 @@ func (b *building) build(ctx context.Context, j BuildJob) (out BuiltImage, seale
 		d.Platform = &i.Platform
 		out.Images = append(out.Images, d)
 		if i.Base != nil {
-			out.Bases = append(out.Bases, BuiltBase{i.Base.Name, i.Base.Image.Digest, i.Base.Index.Digest})
+			out.Bases = append(out.Bases, BuiltBase{oci.FormatPlatform(i.Platform), i.Base.Name, i.Base.Image.Digest, i.Base.Index.Digest})
 		}
 	}
 	if len(out.Bases) > 0 {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,6 +122,51 @@ func modeString(kind byte, mode int64) string {
 		}
 	}
 	return string(s)
+}
+
+// Artifact opens what an artifact holds: its one layer, as of a bill of materials or
+// an attestation, verified while it is read. With a type it is the one artifact of
+// that type that refers to what is named. The caller closes it. ErrInvalid for an
+// image or an index, for an artifact of several layers, and for several of the
+// type; ErrNotFound for none.
+func (c *Client) Artifact(ctx context.Context, name string, s Side, p *oci.Platform, artifactType string) (io.ReadCloser, oci.Descriptor, error) {
+	r, st, d, err := c.resolve(ctx, name, s, p)
+	if err == nil && artifactType != "" {
+		d, err = referrerOf(ctx, st, d, artifactType)
+		err = oci.Wrap("", r.String(), err)
+	}
+	if err != nil {
+		return nil, d, err
+	}
+	m, err := oci.Fetch(ctx, st, d)
+	switch {
+	case err != nil:
+		return nil, d, err
+	case m.IsIndex():
+		return nil, d, oci.Errorf(oci.ErrInvalid, "%s is an index: what belongs to it are artifacts of their own", r)
+	case slices.ContainsFunc(m.Layers, func(l oci.Descriptor) bool { return oci.IsLayer(l.MediaType) }):
+		return nil, d, oci.Errorf(oci.ErrInvalid, "%s is an image, not an artifact: want the path of a file in it too", r)
+	case len(m.Layers) != 1:
+		return nil, d, oci.Errorf(oci.ErrInvalid, "%s is an artifact of %d layers, not one", r, len(m.Layers))
+	}
+	rc, err := oci.From(st, m.Layers[0]).Open(ctx)
+	return rc, m.Layers[0], err
+}
+
+// referrerOf finds the only artifact of a type that refers to something.
+func referrerOf(ctx context.Context, s oci.Source, d oci.Descriptor, artifactType string) (oci.Descriptor, error) {
+	list, err := referrersOf(ctx, s, d)
+	if err != nil {
+		return d, err
+	}
+	list = slices.DeleteFunc(list, func(x oci.Descriptor) bool { return x.ArtifactType != artifactType })
+	switch len(list) {
+	case 0:
+		return d, oci.Errorf(oci.ErrNotFound, "no artifact of the type %s belongs to it", oci.Quote(artifactType))
+	case 1:
+		return list[0], nil
+	}
+	return d, oci.Errorf(oci.ErrInvalid, "%d artifacts of the type %s belong to it: choose one by its digest, as %s", len(list), oci.Quote(artifactType), list[0].Digest)
 }
 
 // Cat writes the content of files of an image, one after the other. Links are

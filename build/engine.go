@@ -211,11 +211,27 @@ func (e *Engine) fromNothing(name string, platforms []oci.Platform) (out []Targe
 			continue
 		}
 		if name == Static && p.OS == "windows" {
-			return nil, oci.Errorf(oci.ErrInvalid, "the base %s is none for Windows: name one", name)
+			return nil, NeedsWindows("the base "+name+" is none for Windows", platforms)
 		}
 		out = append(out, Target{p, &Base{Name: name, Platform: p}})
 	}
 	return out, once(out)
+}
+
+// NeedsWindows is the error of a build for Windows that has no base for it: what
+// is wrong, and what can be done. all are the platforms that were wanted.
+func NeedsWindows(what string, all []oci.Platform) error {
+	var rest []string
+	for _, p := range all {
+		if p.OS != "windows" {
+			rest = append(rest, oci.FormatPlatform(p))
+		}
+	}
+	without := ""
+	if len(rest) > 0 {
+		without = ", or leave it out with --platform " + strings.Join(rest, ",")
+	}
+	return oci.Errorf(oci.ErrInvalid, "%s: name one with --from, as mcr.microsoft.com/windows/nanoserver:ltsc2022%s", what, without)
 }
 
 // choose picks the images for platforms; none: all. Where the platforms are a

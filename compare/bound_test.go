@@ -90,7 +90,7 @@ func TestForeign(t *testing.T) {
 		}
 		_, terr := i.Files(layer.Limits{}).Tree(t.Context())
 		for _, err := range []error{err, terr} {
-			if !errors.Is(err, oci.ErrNotFound) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "no sha256") {
+			if !errors.Is(err, oci.ErrNotFound) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "no sha256") || strings.Count(err.Error(), "layer sha256:") != 1 {
 				t.Errorf("got %v, want %s", err, want)
 			}
 		}

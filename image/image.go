@@ -92,5 +92,5 @@ func (f foreign) Open(ctx context.Context) (io.ReadCloser, error) {
 	if len(d.URLs) > 0 {
 		where = "at " + oci.Quote(d.URLs[0])
 	}
-	return nil, oci.Errorf(oci.ErrNotFound, "layer %s is a foreign one, which is not kept with the image but %s", d.Digest, where)
+	return nil, oci.Wrap("layer", string(d.Digest), oci.Errorf(oci.ErrNotFound, "it is a foreign one, which is not kept with the image but %s", where))
 }

@@ -16,8 +16,8 @@ type Options struct {
 	// Context is the directory that COPY and ADD take files from; or an address: of a
 	// repository of git, as https://host/repo.git#branch:directory, or of a tar.
 	Context string
-	// File is the Dockerfile; "": Dockerfile in the context. In a context from
-	// elsewhere it is a path.
+	// File is the Dockerfile; "": Dockerfile in the context, or where there is none
+	// Containerfile. In a context from elsewhere it is a path.
 	File string
 	// Text is the Dockerfile itself, if it is in no file; File is its name then.
 	Text []byte
@@ -29,7 +29,7 @@ type Options struct {
 	Args map[string]string
 	// Contexts take the place of stages and images of that name, or are what --from
 	// names: a directory or an address like Context, docker-image://REF, or
-	// oci-layout://DIR[:TAG|@DIGEST].
+	// oci-layout://DIR[:TAG|@DIGEST], which is also written oci:DIR….
 	Contexts map[string]string
 	// Foreign says that the files of the context are not the user's: the Dockerfile is
 	// not read where a link leads out of it.
@@ -111,6 +111,12 @@ func (b *builder) Targets(ctx context.Context, e *build.Engine, want build.Want)
 	}
 	if err := lint.failed(); err != nil {
 		return nil, err
+	}
+	switch n := len(lint.found); {
+	case n == 1:
+		e.Note("%s: 1 warning; --check says it", p.name)
+	case n > 1:
+		e.Note("%s: %d warnings; --check says them", p.name, n)
 	}
 	p.noteArgs()
 	b.mu.Lock()

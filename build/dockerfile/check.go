@@ -48,6 +48,7 @@ func Check(ctx context.Context, e *build.Engine, o Options, want build.Want) (*R
 	if err != nil {
 		return &Report{File: o.File}, err
 	}
+	p.checking = true
 	c, err := p.lint()
 	r := &Report{File: p.name}
 	if err != nil {

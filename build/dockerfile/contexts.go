@@ -31,6 +31,9 @@ func (p *plan) others(ctx context.Context) (err error) {
 		x, value := &other{name: name}, p.o.Contexts[name]
 		image, isImage := strings.CutPrefix(value, "docker-image://")
 		layout, isLayout := strings.CutPrefix(value, "oci-layout://")
+		if !isLayout { // as references are written elsewhere
+			layout, isLayout = strings.CutPrefix(value, "oci:")
+		}
 		switch {
 		case isImage:
 			x.image = image

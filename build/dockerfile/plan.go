@@ -25,18 +25,19 @@ import (
 
 // A plan is what all evaluations of a Dockerfile share.
 type plan struct {
-	o       Options
-	e       *build.Engine
-	name    string // of the Dockerfile, for errors
-	path    string // of it; "": it is in no file
-	text    []byte
-	ignore  string // the file with patterns of what is left out; "": none
-	ignored []string
-	dir     string // of the context; "": there is none
-	context place.Source
-	set     *place.Set
-	other   map[string]*other // contexts by the names that they have
-	swap    bool              // the base of the target is the user's, not the file's
+	o        Options
+	e        *build.Engine
+	name     string // of the Dockerfile, for errors
+	path     string // of it; "": it is in no file
+	text     []byte
+	ignore   string // the file with patterns of what is left out; "": none
+	ignored  []string
+	dir      string // of the context; "": there is none
+	context  place.Source
+	set      *place.Set
+	other    map[string]*other // contexts by the names that they have
+	checking bool              // nothing will be built
+	swap     bool              // the base of the target is the user's, not the file's
 
 	materials []build.Material // contexts from elsewhere
 
@@ -64,7 +65,8 @@ func (o Options) load(ctx context.Context, e *build.Engine) (*plan, error) {
 	}
 	if p.text == nil {
 		if p.path = p.name; p.name == "" || p.foreign() && !filepath.IsAbs(p.name) {
-			p.path = filepath.Join(p.dir, cmp.Or(p.name, "Dockerfile"))
+			p.name = cmp.Or(p.name, p.usualName())
+			p.path = filepath.Join(p.dir, p.name)
 		}
 		if !p.foreign() {
 			p.name = p.path
@@ -83,6 +85,21 @@ func (o Options) load(ctx context.Context, e *build.Engine) (*plan, error) {
 		p.context = place.Context(p.dir, p.ignored)
 	}
 	return p, p.others(ctx)
+}
+
+// usualName is that of the Dockerfile if nobody says it: Containerfile, as Buildah
+// and Podman know it, where there is no Dockerfile.
+func (p *plan) usualName() string {
+	for _, name := range []string{"Dockerfile", "Containerfile"} {
+		f, err := p.open(filepath.Join(p.dir, name))
+		if err == nil {
+			f.Close()
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return name
+		}
+	}
+	return "Dockerfile"
 }
 
 // foreign reports whether the files of the context are not the user's.
@@ -116,11 +133,21 @@ func (p *plan) open(name string) (*os.File, error) {
 }
 
 // readIgnore finds what is left out of the context: what a file beside the
-// Dockerfile says that is called like it, or else .dockerignore.
+// Dockerfile says that is called like it, or else .dockerignore. For a Containerfile
+// either may be called .containerignore, which comes first.
 func (p *plan) readIgnore() error {
-	names := []string{filepath.Join(p.dir, ".dockerignore")}
-	if p.path != "" {
-		names = append([]string{p.path + ".dockerignore"}, names...)
+	ends := []string{".dockerignore"}
+	if strings.Contains(strings.ToLower(filepath.Base(p.path)), "containerfile") {
+		ends = []string{".containerignore", ".dockerignore"}
+	}
+	var names []string
+	for _, end := range ends {
+		if p.path != "" {
+			names = append(names, p.path+end)
+		}
+	}
+	for _, end := range ends {
+		names = append(names, filepath.Join(p.dir, end))
 	}
 	for _, name := range names {
 		f, err := p.open(name)

@@ -133,7 +133,7 @@ func (p *plan) choose(ctx context.Context, want build.Want, names []string) ([]b
 		return p.e.Targets(ctx, want, build.Default{})
 	}
 	list, err := p.e.Targets(ctx, want, d)
-	if err == nil && len(list) < len(all) {
+	if err == nil && len(list) < len(all) && !p.checking {
 		var others []string
 		for _, b := range all {
 			if text := oci.FormatPlatform(b.Platform); !here(b) && !slices.Contains(others, text) {

@@ -64,7 +64,7 @@ func sniffELF(r io.ReaderAt, size int64) (*program, error) {
 	case "amd64":
 		p.level = f.amd64Level(info)
 	}
-	p.crates = f.section(".dep-v0", maxCrates)
+	p.crates, p.goInfo = f.section(".dep-v0", maxCrates), info
 	return p, nil
 }
 

@@ -28,6 +28,7 @@ func Sniff(b []byte) (*Program, error) {
 		return nil, err
 	}
 	out := &Program{oci.FormatPlatform(p.platform), p.level, p.interpreter, p.libraries, nil}
+	goBuild(p.goInfo) // for the fuzzer
 	for _, c := range cratesOf(p.crates) {
 		out.Crates = append(out.Crates, c.PURL)
 	}

@@ -6,6 +6,7 @@ package files
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -84,7 +85,7 @@ func (b *builder) Targets(ctx context.Context, e *build.Engine, want build.Want)
 			return nil, err
 		}
 		if t.OS == "windows" && len(want.From) == 0 {
-			return nil, b.needsWindows(t, platforms)
+			return nil, build.NeedsWindows(fmt.Sprintf("%s is for %s, which needs a base of its own", b.Name(), oci.FormatPlatform(t)), platforms)
 		}
 	}
 	want = build.Want{From: want.From, Platforms: platforms, All: want.All && len(offers) == 0}
@@ -93,17 +94,6 @@ func (b *builder) Targets(ctx context.Context, e *build.Engine, want build.Want)
 	b.plan = p
 	b.mu.Unlock()
 	return targets, err
-}
-
-// needsWindows is the error for a platform that the default base is not for.
-func (b *builder) needsWindows(t oci.Platform, all []oci.Platform) error {
-	rest := slices.DeleteFunc(slices.Clone(all), func(p oci.Platform) bool { return p.OS == "windows" })
-	without := ""
-	if len(rest) > 0 {
-		without = ", or leave it out with --platform " + strings.ReplaceAll(platformsText(rest), " ", "")
-	}
-	return oci.Errorf(oci.ErrInvalid, "%s is for %s, which needs a base of its own: name one with --from, as mcr.microsoft.com/windows/nanoserver:ltsc2022%s",
-		b.Name(), oci.FormatPlatform(t), without)
 }
 
 // Watch implements build.Watcher.

@@ -4,6 +4,7 @@ package files_test
 
 import (
 	"debug/elf"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"strings"
@@ -301,6 +302,76 @@ func TestStrangers(t *testing.T) {
 	}
 	r = must(t, []files.Place{{From: dir, To: "/opt"}}, files.Options{}, on(t, build.Scratch))
 	wantLines(t, "images", r.images, `windows/amd64 ["C:\\opt\\top.exe"]`)
+}
+
+// A file counts where it gets to: in a directory, if it is put into one. What loads
+// a program is not itself what is started.
+func TestPlacedNeeds(t *testing.T) {
+	t.Parallel()
+	const loader = "ld-linux-x86-64.so.2"
+	dir := write(t, t.TempDir(), map[string][]byte{"!app": glibc, "!" + loader: amd64, "libzip.so.9": nil, "libc.so.6": sample{machine: elf.EM_X86_64, interpreter: "/lib64/" + loader}.bytes(), "etc/conf": nil})
+	bases := map[string]build.Opened{"debian": base(t, map[string][]string{"linux/amd64": {"usr/", "usr/lib/", "usr/lib/libc.so.6", "usr/lib64/" + loader, "lib -> usr/lib", "lib64 -> usr/lib64"}})}
+	for _, c := range []struct{ from, places, err string }{
+		{"debian", "app libzip.so.9:/usr/lib/", ""},
+		{"debian", "libzip.so.9:/lib/ app", ""},
+		{"debian", "app libzip.so.9:/usr/lib", ""},
+		{"debian", "app libzip.so.9:/usr/local/lib/x86_64-linux-gnu/", ""},
+		{"scratch", "app " + loader + ":/lib64/ libc.so.6:/lib/ libzip.so.9:/lib/", ""},
+		{"scratch", loader + ":/lib64/" + loader + " libc.so.6:/lib/ libzip.so.9:/lib/ app", ""},
+		{"scratch", "etc:/lib64 app " + loader + ":/lib64 libc.so.6:/lib/ libzip.so.9:/lib/", ""},
+		{"scratch", "app " + loader + ":/opt/ libc.so.6:/lib/ libzip.so.9:/lib/", "to start, which scratch lacks"},
+		{"debian", "app libzip.so.9:/opt/", ""},
+	} {
+		var places []files.Place
+		for _, s := range strings.Fields(c.places) {
+			from, to, _ := strings.Cut(s, ":")
+			places = append(places, files.Place{From: filepath.Join(dir, from), To: to})
+		}
+		r, err := made(t, places, files.Options{}, on(t, c.from), bases)
+		if c.err != "" {
+			wantError(t, err, oci.ErrInvalid, c.err)
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s on %s: %v", c.places, c.from, err)
+			continue
+		}
+		if notes := strings.Join(r.notes, "\n"); strings.Contains(notes, "nowhere") || strings.Contains(notes, "--entrypoint") {
+			t.Errorf("%s on %s: notes %q", c.places, c.from, r.notes)
+		}
+		wantLines(t, c.places, r.images, `linux/amd64 ["/app/app"]`)
+	}
+}
+
+// What a program of Go says of its modules is told as if it had been built here; a
+// program that says nonsense is one like others.
+func TestGoComponents(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat("-", 16) + "path\texample.com/m/cmd/app\nmod\texample.com/m\tv1.0.0\t\ndep\texample.com/d\tv0.2.0\th1:x=\n" + strings.Repeat("-", 16)
+	info := "\xff Go buildinf:\x08\x02" + strings.Repeat("\x00", 16) + "\x08go1.26.3" + string(binary.AppendUvarint(nil, uint64(len(text)))) + text
+	elfs := func(b string) []byte {
+		return sample{machine: elf.EM_X86_64, sections: map[string][]byte{".go.buildinfo": []byte(b)}}.bytes()
+	}
+	pe := append(win[:len(win):len(win)], []byte(info)...)
+	copy(pe[88+240:], ".data")
+	binary.LittleEndian.PutUint16(pe[64+6:], 1)
+	binary.LittleEndian.PutUint32(pe[88+240+16:], uint32(len(info)))
+	binary.LittleEndian.PutUint32(pe[88+240+20:], uint32(len(win)))
+	dir := write(t, t.TempDir(), map[string][]byte{"!app": elfs(info), "!app.exe": pe, "!cut": elfs(info[:len(info)-1]), "!long": elfs(info[:len(info)-len(text)-2] + "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")})
+	all := []string{"stdlib pkg:golang/stdlib@1.26.3 ", "example.com/d pkg:golang/example.com/d@v0.2.0 "}
+	for name, want := range map[string][]string{
+		"app":     append([]string{"example.com/m/cmd/app pkg:golang/example.com/m@v1.0.0#cmd/app /app/app"}, all...),
+		"app.exe": append([]string{"example.com/m/cmd/app pkg:golang/example.com/m@v1.0.0#cmd/app /app/app.exe"}, all...),
+		"cut":     {"/app/cut  /app/cut"},
+		"long":    {"/app/long  /app/long"},
+	} {
+		r := must(t, []files.Place{{From: filepath.Join(dir, name)}}, files.Options{}, on(t, build.Scratch))
+		var got []string
+		for _, c := range r.stack.Components {
+			got = append(got, c.Name+" "+c.PURL+" "+c.Path)
+		}
+		wantLines(t, name, got, want...)
+	}
 }
 
 func TestComponents(t *testing.T) {

@@ -28,17 +28,24 @@ func (b *builder) Build(ctx context.Context, e *build.Engine, t build.Target) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := checkNeeds(ctx, e, s, items); err != nil { // before anything is packed
+	if err := checkBase(ctx, s, items); err != nil {
 		return nil, err
 	}
-	programs, err := locate(ctx, s, items)
-	if err != nil {
-		return nil, err
-	}
+	var programs []placed
 	for _, i := range items {
+		at, err := i.at(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range i.programs {
+			programs = append(programs, placed{p.program, path.Join(at, p.name), !i.dir})
+		}
 		if _, err := s.Add(ctx, i.in, build.AddOptions{}); err != nil {
 			return nil, err
 		}
+	}
+	if err := checkNeeds(ctx, e, s, items); err != nil {
+		return nil, err
 	}
 	for _, p := range programs {
 		if want := (oci.Platform{OS: t.Platform.OS, Architecture: t.Platform.Architecture, Variant: p.level}); p.level != "" && !runsOn(want, t.Platform) {
@@ -48,7 +55,7 @@ func (b *builder) Build(ctx context.Context, e *build.Engine, t build.Target) (*
 	if err := b.start(e, s, programs); err != nil {
 		return nil, err
 	}
-	return s, describe(ctx, e, s, programs)
+	return s, describe(ctx, e, s, programs, len(items))
 }
 
 // A placed program is one with its path in the image.
@@ -58,28 +65,25 @@ type placed struct {
 	named bool // by the user, not found in a directory
 }
 
-// locate tells where programs will be.
-func locate(ctx context.Context, s *build.Stack, items []*item) (all []placed, err error) {
-	for _, i := range items {
-		at := path.Clean("/" + i.to)
-		if !i.dir && len(i.programs) > 0 {
-			into := strings.HasSuffix(i.to, "/")
-			if !into && s.Platform().OS != "windows" {
-				there, err := s.Dir(ctx, strings.TrimPrefix(at, "/"))
-				if err != nil {
-					return nil, err
-				}
-				into = there.There == layer.Present
-			}
-			if into {
-				at = path.Join(at, filepath.Base(i.path))
-			}
-		}
-		for _, p := range i.programs {
-			all = append(all, placed{p.program, path.Join(at, p.name), !i.dir})
-		}
+// at is where the item gets to in the image, on top of what the stack has: a
+// directory's content below it.
+func (i *item) at(ctx context.Context, s *build.Stack) (string, error) {
+	at := path.Clean("/" + i.to)
+	if i.dir || len(i.programs) == 0 {
+		return at, nil
 	}
-	return all, nil
+	into := strings.HasSuffix(i.to, "/")
+	if !into && s.Platform().OS != "windows" {
+		there, err := s.Dir(ctx, strings.TrimPrefix(at, "/"))
+		if err != nil {
+			return "", err
+		}
+		into = there.There == layer.Present
+	}
+	if into {
+		at = path.Join(at, filepath.Base(i.path))
+	}
+	return at, nil
 }
 
 // start makes the single program what is started, without the arguments of the
@@ -88,7 +92,8 @@ func (b *builder) start(e *build.Engine, s *build.Stack, programs []placed) erro
 	var named []placed
 	for n, p := range programs {
 		covered := slices.ContainsFunc(programs[n+1:], func(q placed) bool { return q.at == p.at })
-		if p.named && !covered {
+		loads := slices.ContainsFunc(programs, func(q placed) bool { return path.Base(q.interpreter) == path.Base(p.at) })
+		if p.named && !covered && !loads && !library(p.at) { // loaders and some libraries are programs too
 			named = append(named, p)
 		}
 	}

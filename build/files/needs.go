@@ -3,10 +3,8 @@
 package files
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -17,9 +15,35 @@ import (
 	"github.com/dray-tools/dray/oci"
 )
 
-// checkNeeds looks whether an image will have what its programs need to start.
-// The files of the base are only asked for if a program needs anything.
+// checkBase looks, before anything is packed, whether the base has what loads the
+// programs of items, or one of the items may have it: checkNeeds knows when all is
+// there. The files of the base are only asked for if a program needs anything.
+func checkBase(ctx context.Context, s *build.Stack, items []*item) error {
+	return eachNeedy(ctx, s, items, func(tree *layer.Tree, name string, p located) error {
+		brought := func(i *item) bool { return i.brings(path.Base(p.interpreter)) }
+		if slices.ContainsFunc(items, brought) {
+			return nil
+		}
+		return s.CheckLoader(tree, name, p.interpreter)
+	})
+}
+
+// checkNeeds looks whether an image has what its programs need to start.
 func checkNeeds(ctx context.Context, e *build.Engine, s *build.Stack, items []*item) error {
+	return eachNeedy(ctx, s, items, func(tree *layer.Tree, name string, p located) error {
+		if err := s.CheckLoader(tree, name, p.interpreter); err != nil {
+			return err
+		}
+		if missing := p.lacks(tree); len(missing) > 0 {
+			e.Note("%s needs %s, which is nowhere in the image", name, strings.Join(missing, ", "))
+		}
+		return nil
+	})
+}
+
+// eachNeedy is about the programs that are not linked statically, and the files of
+// the stack as it is.
+func eachNeedy(ctx context.Context, s *build.Stack, items []*item, check func(tree *layer.Tree, name string, p located) error) (err error) {
 	var tree *layer.Tree
 	for _, i := range items {
 		for _, p := range i.programs {
@@ -27,97 +51,39 @@ func checkNeeds(ctx context.Context, e *build.Engine, s *build.Stack, items []*i
 				continue
 			}
 			if tree == nil {
-				var err error
 				if tree, err = s.Tree(ctx); err != nil {
 					return err
 				}
 			}
-			name := path.Join(i.path, p.name)
-			if !has(tree, items, p.interpreter) {
-				return lacksLoader(s, tree, name, p.interpreter)
-			}
-			if missing := p.lacks(tree, items); len(missing) > 0 {
-				e.Note("%s needs %s, which is nowhere in the image", name, strings.Join(missing, ", "))
+			if err := check(tree, path.Join(i.path, p.name), p); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-// has reports whether a file will be in the image: in the base, or in what is put
-// on it.
-func has(tree *layer.Tree, items []*item, file string) bool {
-	if _, n, err := tree.Follow(strings.TrimPrefix(path.Clean("/"+file), "/")); err == nil && n.Kind == layer.File {
-		return true
-	}
-	for _, i := range items {
-		to := path.Clean("/" + i.to)
-		if !i.dir && to == path.Clean("/"+file) {
-			return true
-		}
-		rest, below := strings.CutPrefix(path.Clean("/"+file), strings.TrimSuffix(to, "/")+"/")
-		if below && i.dir {
-			if _, err := os.Lstat(filepath.Join(i.path, filepath.FromSlash(rest))); err == nil {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// A libc is a C library that programs are linked with, and bases that have it.
-type libc struct{ name, mark, bases string }
-
-var libcs = []libc{
-	{"musl", "ld-musl-", "alpine:3"},
-	{"glibc", "ld-linux", "gcr.io/distroless/cc-debian12 or debian:12-slim"},
-	{"glibc", "ld64.so", "debian:12-slim"},
-	{"glibc", "ld.so", "debian:12-slim"},
-}
-
-func libcOf(loader string) libc {
-	n := slices.IndexFunc(libcs, func(c libc) bool { return strings.Contains(path.Base(loader), c.mark) })
-	if n < 0 {
-		return libc{}
-	}
-	return libcs[n]
-}
-
-// lacksLoader is the error for a base that cannot start a program.
-func lacksLoader(s *build.Stack, tree *layer.Tree, name, loader string) error {
-	want := libcOf(loader)
-	base, advice := cmp.Or(s.Base.Name, "the base"), ""
-	if want.name != "" {
-		advice = ": link it statically, or name a base with " + want.name + ", as --from " + want.bases
-	}
-	for at := range tree.All(".") {
-		if have := libcOf(at); have.name != "" && have.name != want.name && want.name != "" && strings.HasPrefix(path.Base(at), have.mark) {
-			advice = " (it has " + have.name + ", and the program is made for " + want.name + ")" + advice
-			break
-		}
-	}
-	return oci.Errorf(oci.ErrInvalid, "%s needs %s to start, which %s lacks%s", name, oci.Quote(loader), base, advice)
+// brings reports whether the item may become, or have, a file of this name.
+func (i *item) brings(name string) bool {
+	return path.Base(i.to) == name || filepath.Base(i.path) == name || slices.Contains(i.libraries, name)
 }
 
 // lacks are the libraries of a program that are found nowhere, whatever directory
 // they would be looked for in. Those that musl's loader has in itself are there.
-func (p *located) lacks(tree *layer.Tree, items []*item) (missing []string) {
-	musl := libcOf(p.interpreter).name == "musl"
+func (p *located) lacks(tree *layer.Tree) (missing []string) {
+	musl := strings.Contains(path.Base(p.interpreter), "ld-musl-")
 	for _, name := range p.libraries {
 		if musl && (name == "libc.so" || strings.HasPrefix(name, "libc.musl-")) {
 			continue
 		}
-		ours := func(i *item) bool {
-			return slices.Contains(i.found.libraries, path.Base(name)) || path.Base(i.to) == path.Base(name)
-		}
-		if !slices.ContainsFunc(items, ours) && !inLibraries(tree, path.Base(name)) {
+		if !inLibraries(tree, path.Base(name)) {
 			missing = append(missing, oci.Quote(name))
 		}
 	}
 	return missing
 }
 
-// inLibraries reports whether a base has a file of a name anywhere.
+// inLibraries reports whether an image has a file of a name anywhere.
 func inLibraries(tree *layer.Tree, name string) bool {
 	for _, dir := range []string{"lib", "usr/lib", "lib64", "usr/lib64", "usr/local/lib"} {
 		if _, _, err := tree.Follow(dir + "/" + name); err == nil || !errors.Is(err, oci.ErrNotFound) {

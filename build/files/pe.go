@@ -3,6 +3,7 @@
 package files
 
 import (
+	"bytes"
 	"debug/pe"
 	"encoding/binary"
 	"io"
@@ -52,5 +53,28 @@ func sniffPE(r io.ReaderAt, size int64) (*program, error) {
 	if !ok {
 		return nil, oci.Errorf(oci.ErrUnsupported, "a program of Windows for an unknown machine (%#x)", machine)
 	}
-	return &program{platform: platform}, nil
+	return &program{platform: platform, goInfo: p.goInfo(at+24+uint64(optional), order.Uint16(head[6:]))}, nil
+}
+
+// goMagic is what the go command writes before what it tells of a program.
+var goMagic = []byte("\xff Go buildinf:")
+
+// goInfo is that of a program of Windows: near the beginning of its data. nil: none.
+func (p part) goInfo(sections uint64, count uint16) []byte {
+	const header, near, most = 40, 64 << 10, 1 << 20
+	list, err := p.at(sections, header*uint64(count), header*maxHeaders)
+	if err != nil {
+		return nil
+	}
+	for ; len(list) >= header; list = list[header:] {
+		if text(list[:8]) != ".data" {
+			continue
+		}
+		size, at := binary.LittleEndian.Uint32(list[16:]), binary.LittleEndian.Uint32(list[20:])
+		b, err := p.at(uint64(at), uint64(min(size, most)), most)
+		if n := bytes.Index(b[:min(len(b), near)], goMagic); err == nil && n >= 0 {
+			return bytes.Clone(b[n:])
+		}
+	}
+	return nil
 }

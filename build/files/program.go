@@ -20,6 +20,7 @@ type program struct {
 	interpreter string   // that loads it; "": it needs none
 	libraries   []string // that it needs, by name
 	crates      []byte   // what it is built from, as cargo-auditable says it; nil: not said
+	goInfo      []byte   // the same, as the go command says it
 }
 
 // headLen is how much of a file tells what it is.

@@ -20,7 +20,7 @@ type found struct {
 	platform  oci.Platform // zero: there is none
 	programs  []located
 	idle      []string // programs that nobody may execute, which are files like others
-	libraries []string // names of files that look like shared libraries
+	libraries []string // names of files, and of links, that look like shared libraries
 }
 
 // A located program is where it is below what was looked through; "" for itself.
@@ -92,7 +92,8 @@ func (f *found) lookBelow(ctx context.Context, src string, windows *found) error
 		if err == nil {
 			err = context.Cause(ctx)
 		}
-		if err != nil || !d.Type().IsRegular() {
+		link := d != nil && d.Type() == fs.ModeSymlink && library(name)
+		if err != nil || !d.Type().IsRegular() && !link {
 			return err
 		}
 		if library(name) {

@@ -12,8 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/package-url/packageurl-go"
-
 	"github.com/dray-tools/dray/build"
 )
 
@@ -24,68 +22,13 @@ func (m *made) components(windows bool) []build.Component {
 	if windows {
 		at = windowsAppDir + `\` + m.name
 	}
-	main := m.info.Main
-	app := build.Component{Kind: "application", Name: m.info.Path, Version: version(main.Version), Path: at, Hashes: map[string]string{"sha256": m.sum},
-		PURL: purl(main.Path, version(main.Version), strings.TrimPrefix(strings.TrimPrefix(m.info.Path, main.Path), "/"))}
-	var out []build.Component
-	std := build.Component{Kind: "library", Name: "stdlib", Version: goVersion(m.info), PURL: purl("stdlib", goVersion(m.info), "")}
-	out = append(out, std)
-	for _, d := range m.info.Deps {
-		out = append(out, module(d))
-	}
-	for _, c := range out {
-		if c.PURL != "" {
-			app.Needs = append(app.Needs, c.PURL)
-		}
-	}
-	return append([]build.Component{app}, out...)
-}
-
-// module is what was built of a module: of what it was replaced with, unless that
-// is a directory of the machine.
-func module(d *debug.Module) build.Component {
-	name, v, sum := d.Path, version(d.Version), d.Sum
-	if r := d.Replace; r != nil {
-		if v, sum = version(r.Version), r.Sum; v != "" {
-			name = r.Path
-		}
-	}
-	c := build.Component{Kind: "library", Name: name, Version: v, PURL: purl(name, v, "")}
-	if sum != "" {
-		c.Sums = map[string]string{"h1": sum}
-	}
-	return c
-}
-
-// version is that of a module, if it has one.
-func version(s string) string {
-	if s == "(devel)" {
-		return ""
-	}
-	return s
-}
-
-func goVersion(info *debug.BuildInfo) string {
-	v, _, _ := strings.Cut(strings.TrimPrefix(info.GoVersion, "go"), " ")
-	return v
-}
-
-// purl is the package URL of a module, or of a package in it; "" for what has
-// none.
-func purl(module, version, subpath string) string {
-	dir, name := path.Split(module)
-	u := packageurl.NewPackageURL("golang", strings.TrimSuffix(dir, "/"), name, version, nil, subpath).ToString()
-	if _, err := packageurl.FromString(u); err != nil {
-		return ""
-	}
-	return u
+	return build.GoComponents(m.info, at, m.sum)
 }
 
 // materials are the modules that the program was built of, by the digests of
 // their directories (in-toto, "DigestSet", dirHash1).
 func (m *made) materials() (out []build.Material) {
-	for _, d := range m.info.Deps {
-		c := module(d)
+	for _, c := range m.components(false) {
 		raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(c.Sums["h1"], "h1:"))
 		if err == nil && len(raw) == 32 {
 			out = append(out, build.Material{Name: "module", URI: c.PURL, Digest: map[string]string{"dirHash1": hex.EncodeToString(raw)}})
@@ -118,7 +61,7 @@ func (b *builder) Describe(ctx context.Context) (build.About, error) {
 		one := map[string]any{"importPath": p.ImportPath}
 		if m := b.made[n].any(); m != nil {
 			m.words.describe(one)
-			one["go"] = goVersion(m.info)
+			one["go"] = build.GoVersion(m.info)
 			if about.Source == nil {
 				about.Source = p.source(ctx, m.info)
 			}

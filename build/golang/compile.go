@@ -67,8 +67,9 @@ func (x *program) build(ctx context.Context, e *build.Engine, p oci.Platform) (*
 	}
 	x.mu.Unlock()
 	m.once.Do(func() {
-		if m.err = x.compile(ctx, e, m, env); m.err != nil {
-			m.err = oci.Wrap("", x.ImportPath+" for "+oci.FormatPlatform(p), m.err)
+		what := x.ImportPath + " for " + oci.FormatPlatform(p)
+		if m.err = x.compile(ctx, e, m, what, env); m.err != nil {
+			m.err = oci.Wrap("", what, m.err)
 			return
 		}
 		caps := x.caps
@@ -76,14 +77,13 @@ func (x *program) build(ctx context.Context, e *build.Engine, p oci.Platform) (*
 			caps = ""
 		}
 		m.input = m.layer("go "+x.ImportPath, caps)
-		m.noteLoader(e, x.ImportPath, p)
 	})
 	return m, m.err
 }
 
 // compile runs go build, which links only if there is something new, and opens
 // what it has made.
-func (x *program) compile(ctx context.Context, e *build.Engine, m *made, platform []string) error {
+func (x *program) compile(ctx context.Context, e *build.Engine, m *made, what string, platform []string) error {
 	env := append(append([]string{}, x.env(x.o)...), platform...)
 	w := x.words(x.o)
 	data, err := x.data(ctx, env, w, x.o.Date)
@@ -123,7 +123,7 @@ func (x *program) compile(ctx context.Context, e *build.Engine, m *made, platfor
 	if len(full.ldflags) > 0 {
 		args = append(args, "-ldflags="+strings.Join(full.ldflags, " "))
 	}
-	if _, err := x.tool.run(ctx, x.work, env, append(args, "-o", out, x.ImportPath)...); err != nil {
+	if _, err := x.tool.show(ctx, what, x.work, env, append(args, "-o", out, x.ImportPath)...); err != nil {
 		return err
 	}
 	if err := m.open(out, e.Options().TempDir); err != nil {
@@ -135,13 +135,21 @@ func (x *program) compile(ctx context.Context, e *build.Engine, m *made, platfor
 	return os.WriteFile(filepath.Join(dir, "done"), []byte(m.sum), 0o600)
 }
 
-// place is the directory that the program is written to, which is the same again
-// next time, and held until done is called: by one process at a time.
+// place is the directory that the program is written to: in the cache, or where
+// nothing can be kept a temporary one. done has to be called.
 func (x *program) place(ctx context.Context, o build.Options, w words, env []string) (dir string, done func(), err error) {
-	if o.CacheDir == "" {
-		dir, err = os.MkdirTemp(o.TempDir, "dray-go-*")
-		return dir, func() { os.RemoveAll(dir) }, err
+	if o.CacheDir != "" {
+		if dir, done, err = x.kept(ctx, o.CacheDir, w, env); err == nil || ctx.Err() != nil {
+			return dir, done, err
+		}
 	}
+	dir, err = os.MkdirTemp(o.TempDir, "dray-go-*")
+	return dir, func() { os.RemoveAll(dir) }, err
+}
+
+// kept is a directory that is the same again next time, and held until done is
+// called: by one process at a time.
+func (x *program) kept(ctx context.Context, cache string, w words, env []string) (dir string, done func(), err error) {
 	here, err := filepath.Abs(x.work)
 	if err != nil {
 		return "", nil, err
@@ -151,7 +159,7 @@ func (x *program) place(ctx context.Context, o build.Options, w words, env []str
 		return "", nil, err
 	}
 	sum := sha256.Sum256(key)
-	all := filepath.Join(o.CacheDir, "go")
+	all := filepath.Join(cache, "go")
 	dir = filepath.Join(all, hex.EncodeToString(sum[:16]))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", nil, err

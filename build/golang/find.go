@@ -208,11 +208,15 @@ func (t *tool) packages(ctx context.Context, dir string, env, args []string) (ou
 // programs are those among the packages that a pattern has matched.
 func (a place) programs(found []listed) (out []listed, err error) {
 	many := strings.Contains(a.pattern, "...")
+	why := ""
 	for _, f := range found {
 		switch {
 		case f.Name == "main" && f.Error == nil:
 			out = append(out, f)
 		case many && f.Name != "main":
+			if f.Error != nil && f.ImportPath == a.pattern { // it matches nothing, as above the modules of a go.work
+				why = ": " + strings.TrimPrefix(strings.TrimSpace(f.Error.Err), "pattern "+a.pattern+": ")
+			}
 		case f.Error != nil && !isLocal(a.pattern) && isDir(filepath.Join(a.dir, a.pattern)):
 			return nil, oci.Errorf(oci.ErrInvalid, "%s: there is no such package; the directory is ./%s", oci.Quote(a.given), a.pattern)
 		case f.Error != nil:
@@ -222,7 +226,7 @@ func (a place) programs(found []listed) (out []listed, err error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, oci.Errorf(oci.ErrInvalid, "%s: there are no programs", oci.Quote(a.given))
+		return nil, oci.Errorf(oci.ErrInvalid, "%s: there are no programs%s", oci.Quote(a.given), why)
 	}
 	return out, nil
 }

@@ -59,6 +59,9 @@ type Options struct {
 	DataTime time.Time
 	// Stderr gets what the go command says when it fails, as it is; nil: nobody does.
 	Stderr io.Writer
+	// Compiling, if given, is called when go build begins for a program and platform,
+	// and what it returns when that has ended. Several goroutines call it.
+	Compiling func(what string) (end func())
 }
 
 // A File is a file or directory that is put into an image.
@@ -135,7 +138,7 @@ func (b *builder) Targets(ctx context.Context, e *build.Engine, want build.Want)
 			return nil, err
 		}
 	}
-	if len(want.Platforms) == 0 && !want.All {
+	if len(want.Platforms)+len(b.o.Config.Platforms) == 0 && !want.All { // nobody has chosen
 		err = b.noteOthers(ctx, e, targets)
 	}
 	return targets, err
@@ -193,15 +196,20 @@ func (b *builder) fill(ctx context.Context, s *build.Stack, made []*made, dlv *m
 	if b.data != nil {
 		inputs = append(inputs, b.data)
 	}
-	for _, m := range made {
-		inputs = append(inputs, m.input)
-		s.Components = append(s.Components, m.components(s.Platform().OS == "windows")...)
-		s.Materials = append(s.Materials, m.materials()...)
-	}
 	for _, in := range inputs {
 		if _, err := s.Add(ctx, in, build.AddOptions{}); err != nil {
 			return err
 		}
+	}
+	for _, m := range made { // --file may have brought what loads it
+		if err := m.checkLoader(ctx, s); err != nil {
+			return err
+		}
+		if _, err := s.Add(ctx, m.input, build.AddOptions{}); err != nil {
+			return err
+		}
+		s.Components = append(s.Components, m.components(s.Platform().OS == "windows")...)
+		s.Materials = append(s.Materials, m.materials()...)
 	}
 	dedupe(s)
 	return s.Apply(changes(s, made[0].name, dlv, b.data != nil)...)

@@ -61,6 +61,31 @@ func TestImage(t *testing.T) {
 	}
 }
 
+// Who wants to hears what is compiled, each program and platform once, and when
+// that is over.
+func TestCompiling(t *testing.T) {
+	t.Parallel()
+	w, dir := newWorld(t), module(t, app)
+	var mu sync.Mutex
+	var began, ended []string
+	o := golang.Options{Compiling: func(what string) func() {
+		mu.Lock()
+		defer mu.Unlock()
+		began = append(began, what)
+		return func() {
+			mu.Lock()
+			defer mu.Unlock()
+			ended = append(ended, what)
+		}
+	}}
+	w.must(dir, []string{"./cmd/app"}, o, build.Want{From: []string{build.Scratch}, Platforms: platforms(t, "linux/amd64", "linux/arm64")})
+	want := []string{"example.com/m/cmd/app for linux/amd64", "example.com/m/cmd/app for linux/arm64"}
+	slices.Sort(began)
+	slices.Sort(ended)
+	same(t, "began", began, want)
+	same(t, "ended", ended, want)
+}
+
 // What go build makes is in the image byte for byte, and runs.
 func TestProgramRuns(t *testing.T) {
 	t.Parallel()

@@ -12,7 +12,6 @@ import (
 	"github.com/dray-tools/dray/build"
 	"github.com/dray-tools/dray/edit"
 	"github.com/dray-tools/dray/input"
-	"github.com/dray-tools/dray/oci"
 )
 
 // Where things are in an image, as with ko.
@@ -131,9 +130,16 @@ func addPath(i *edit.Image) error {
 	return edit.SetEnv("PATH", old+sep+dir)(i)
 }
 
-// noteLoader says what a program needs that is not linked statically.
-func (m *made) noteLoader(e *build.Engine, name string, p oci.Platform) {
-	if s := loader(m.file); s != "" {
-		e.Note("%s for %s is linked dynamically: the base must have %s", name, oci.FormatPlatform(p), s)
+// checkLoader is an error if the stack lacks what a program needs to start that is
+// not linked statically. Only then the files of the base are asked for.
+func (m *made) checkLoader(ctx context.Context, s *build.Stack) error {
+	l := loader(m.file)
+	if l == "" {
+		return nil
 	}
+	tree, err := s.Tree(ctx)
+	if err != nil {
+		return err
+	}
+	return s.CheckLoader(tree, m.info.Path, l)
 }

@@ -26,6 +26,7 @@ type tool struct {
 	slots  chan struct{}
 	mu     sync.Mutex // of stderr
 	stderr io.Writer
+	begin  func(what string) (end func()) // Options.Compiling
 }
 
 func newTool(o Options) *tool {
@@ -35,7 +36,7 @@ func newTool(o Options) *tool {
 	}
 	// What the user has set comes later, and counts.
 	env := append([]string{"CGO_ENABLED=0"}, (&exec.Cmd{}).Environ()...)
-	return &tool{name: cmp.Or(o.Go, "go"), env: append(env, o.Env...), slots: make(chan struct{}, jobs), stderr: o.Stderr}
+	return &tool{name: cmp.Or(o.Go, "go"), env: append(env, o.Env...), slots: make(chan struct{}, jobs), stderr: o.Stderr, begin: o.Compiling}
 }
 
 // environment is that of a program: the user's, with more.
@@ -46,11 +47,20 @@ func (t *tool) environment(more ...string) []string {
 // run runs the go command and returns what it prints. What it says beside that is
 // shown if it fails.
 func (t *tool) run(ctx context.Context, dir string, env []string, args ...string) ([]byte, error) {
+	return t.show(ctx, "", dir, env, args...)
+}
+
+// show runs the go command as run does, and tells the user meanwhile what it does;
+// "": not.
+func (t *tool) show(ctx context.Context, what, dir string, env []string, args ...string) ([]byte, error) {
 	select {
 	case t.slots <- struct{}{}:
 		defer func() { <-t.slots }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
+	}
+	if what != "" && t.begin != nil {
+		defer t.begin(what)()
 	}
 	out, said, err := command(ctx, dir, t.environment(env...), t.name, args...)
 	switch {

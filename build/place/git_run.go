@@ -231,6 +231,8 @@ func (r *gitRun) run(args ...string) (string, error) {
 		return "", context.Cause(r.ctx)
 	case errors.Is(err, exec.ErrNotFound):
 		return "", oci.Errorf(oci.ErrUnsupported, "there is no program git to fetch it with")
+	case cmd.ProcessState != nil && cmd.ProcessState.ExitCode() < 0: // by a signal
+		return "", oci.Wrap("", "git "+args[0], err)
 	}
 	return "", oci.Errorf(oci.ErrBusy, "git %s: %s", args[0], r.complaint(bad.String()))
 }

@@ -31,6 +31,8 @@ func (p *parser) expand(k *Key, n *yaml.Node, s string) string {
 			return "$"
 		case name == "":
 			p.fail(n, "%s: want ${NAME} or ${NAME:-DEFAULT} after a dollar; $$ is a dollar", oci.Quote(s))
+		case value != "" && k.Tmpl:
+			return "{{.Env." + name + "}}"
 		case value != "":
 			return value
 		case part[3] != "":

@@ -27,6 +27,7 @@ type Key struct {
 	Of   []string // kinds that have it; none: all
 	Own  bool     // it is of one build and no default
 	Vars bool     // ${NAME} in its texts is a variable of the environment
+	Tmpl bool     // its texts are templates of ko: a variable is {{.Env.NAME}} there, which tells its value to nobody
 	Path bool     // its texts are paths, relative to the directory of the file
 	Pkg  bool     // its texts are paths if they begin with a dot, else import paths
 	Doc  string
@@ -53,8 +54,8 @@ var Keys = []Key{
 	{Name: "files", Form: Places, Flag: "file", Of: []string{Files, Go}, Own: true, Path: true, Doc: "What is put into the image, each as a layer of its own; of a Go build beside the programs."},
 	{Name: "tags", Form: List, Flag: "tag", Own: true, Vars: true, Doc: "Where the image goes with `--push`: references as `-t` takes them."},
 
-	{Name: "flags", Form: List, Flag: "go-flag", Of: []string{Go}, Doc: "Flags of `go build`, as `-tags=netgo`."},
-	{Name: "ldflags", Form: List, Flag: "ldflags", Of: []string{Go}, Doc: "Flags of the linker, with the templates of ko."},
+	{Name: "flags", Form: List, Flag: "go-flag", Of: []string{Go}, Vars: true, Tmpl: true, Doc: "Flags of `go build`, as `-tags=netgo`, with the templates of ko."},
+	{Name: "ldflags", Form: List, Flag: "ldflags", Of: []string{Go}, Vars: true, Tmpl: true, Doc: "Flags of the linker, with the templates of ko."},
 	{Name: "capabilities", Form: List, Flag: "capability", Of: []string{Go}, Doc: "Capabilities that the programs' files have on Linux, as `net_bind_service`."},
 	{Name: "debug", Form: Switch, Flag: "debug", Of: []string{Go}, Doc: "Whether the debugger `dlv` starts the program and listens on port 40000."},
 	{Name: "disableOptimizations", Form: Switch, Flag: "disable-optimizations", Of: []string{Go}, Doc: "Whether to compile for debugging."},

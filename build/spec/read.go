@@ -28,6 +28,7 @@ const maxBuilds = 1000
 type parser struct {
 	name   string
 	getenv func(string) string
+	within string // the key that is read, as errors begin: "ports: "
 	err    error
 }
 
@@ -37,6 +38,17 @@ func (p *parser) fail(n *yaml.Node, format string, args ...any) {
 	if p.err == nil {
 		p.err = oci.Errorf(oci.ErrInvalid, "%s: %s", p.at(n), fmt.Sprintf(format, args...))
 	}
+}
+
+// want refuses what is not of a form, and says which key it is of.
+func (p *parser) want(n *yaml.Node, form string) { p.fail(n, "%swant %s", p.within, form) }
+
+// in reads what belongs to a key.
+func (p *parser) in(key string, read func()) {
+	outer := p.within
+	p.within += key + ": "
+	read()
+	p.within = outer
 }
 
 // An item is a key with its value.
@@ -73,12 +85,14 @@ func (p *parser) file(n *yaml.Node) *File {
 	case builds == nil:
 		p.fail(n, "no builds: they say what is to be built")
 	}
-	p.list(builds, maxBuilds, func(v *yaml.Node) {
-		b := p.build(v, defaults)
-		if slices.ContainsFunc(f.Builds, func(old Build) bool { return old.Name == b.Name }) {
-			p.fail(v, "there are two builds %s", oci.Quote(b.Name))
-		}
-		f.Builds = append(f.Builds, b)
+	p.in("builds", func() {
+		p.list(builds, maxBuilds, func(v *yaml.Node) {
+			b := p.build(v, defaults)
+			if slices.ContainsFunc(f.Builds, func(old Build) bool { return old.Name == b.Name }) {
+				p.fail(v, "there are two builds %s", oci.Quote(b.Name))
+			}
+			f.Builds = append(f.Builds, b)
+		})
 	})
 	if p.err == nil && len(f.Builds) == 0 {
 		p.fail(builds, "no builds: they say what is to be built")
@@ -117,7 +131,12 @@ func (p *parser) build(n *yaml.Node, defaults []item) (b Build) {
 	case kind == nil:
 		p.fail(n, "a build without kind: want one of %s", strings.Join(Kinds, ", "))
 	}
-	if b.Name, b.Kind = p.text(name), p.text(kind); p.err != nil {
+	outer := p.within
+	p.within = "" // errors have the place of the build
+	defer func() { p.within = outer }()
+	p.in("name", func() { b.Name = p.text(name) })
+	p.in("kind", func() { b.Kind = p.text(kind) })
+	if p.err != nil {
 		return b
 	}
 	switch {
@@ -152,6 +171,10 @@ var needs = map[string]string{Go: "main", Files: "files", Jar: "jar"}
 
 // set adds what a key says to a build.
 func (p *parser) set(b *Build, i item) {
+	p.in(i.key.Name, func() { p.setValue(b, i) })
+}
+
+func (p *parser) setValue(b *Build, i item) {
 	add := func(at *yaml.Node, value string) {
 		if i.key.Flag == "" || i.key.Form == Places && b.Kind == Files {
 			b.Args = append(b.Args, value)
@@ -163,7 +186,12 @@ func (p *parser) set(b *Build, i item) {
 	case Text:
 		add(i.node, p.value(i.key, i.node))
 	case List:
-		if i.node.Kind != yaml.SequenceNode {
+		switch i.node.Kind {
+		case yaml.SequenceNode:
+		case yaml.MappingNode:
+			p.want(i.node, "text, or a list of them")
+			return
+		default:
 			add(i.node, p.value(i.key, i.node))
 			return
 		}
@@ -187,7 +215,7 @@ func (p *parser) set(b *Build, i item) {
 // object calls f for each key. names are those that there can be; nil: any.
 func (p *parser) object(n *yaml.Node, names []string, f func(key string, at, v *yaml.Node)) {
 	if p.plain(n) && n.Kind != yaml.MappingNode {
-		p.fail(n, "want keys with values")
+		p.want(n, "keys with values")
 	}
 	if p.err == nil && len(n.Content) > 2*oci.MaxFanOut {
 		p.fail(n, "more than %d keys", oci.MaxFanOut)
@@ -196,15 +224,17 @@ func (p *parser) object(n *yaml.Node, names []string, f func(key string, at, v *
 	for i := 0; p.err == nil && i+1 < len(n.Content); i += 2 {
 		at, v := n.Content[i], n.Content[i+1]
 		key := p.text(at)
-		switch {
+		switch tag := at.ShortTag(); {
 		case p.err != nil:
 			return
+		case tag != "!!str":
+			p.fail(at, "%sthe key %s is no text in YAML: want it in quotes", p.within, oci.Quote(key))
 		case seen[key]:
 			p.fail(at, "the key %s is there twice", oci.Quote(key))
 		case names != nil && !slices.Contains(names, key):
 			p.fail(at, "no such key here: %s%s", oci.Quote(key), meant(key, names))
 		default:
-			f(key, at, v)
+			p.in(key, func() { f(key, at, v) })
 		}
 		seen[key] = true
 	}
@@ -212,7 +242,7 @@ func (p *parser) object(n *yaml.Node, names []string, f func(key string, at, v *
 
 func (p *parser) list(n *yaml.Node, most int, f func(*yaml.Node)) {
 	if p.plain(n) && n.Kind != yaml.SequenceNode {
-		p.fail(n, "want a list")
+		p.want(n, "a list"+example(n))
 	}
 	if p.err == nil && len(n.Content) > most {
 		p.fail(n, "a list of more than %d", most)
@@ -222,10 +252,20 @@ func (p *parser) list(n *yaml.Node, most int, f func(*yaml.Node)) {
 	}
 }
 
+var isPlainWords = regexp.MustCompile(`^[\w./ -]{1,60}$`).MatchString
+
+// example is a list that a text could be meant to be.
+func example(n *yaml.Node) string {
+	if words := strings.Fields(n.Value); n.Kind == yaml.ScalarNode && len(words) > 0 && isPlainWords(n.Value) {
+		return ", as [" + strings.Join(words, ", ") + "]"
+	}
+	return ""
+}
+
 // some is a list that is not empty.
 func (p *parser) some(n *yaml.Node, f func(*yaml.Node)) {
 	if p.list(n, oci.MaxFanOut, f); len(n.Content) == 0 {
-		p.fail(n, "an empty list")
+		p.fail(n, "%san empty list", p.within)
 	}
 }
 
@@ -236,7 +276,7 @@ func (p *parser) value(k *Key, n *yaml.Node) string {
 		s = p.path(s)
 	}
 	if s == "" {
-		p.fail(n, "want text")
+		p.want(n, "text")
 	}
 	return s
 }
@@ -258,15 +298,21 @@ func (p *parser) path(s string) string {
 func (p *parser) text(n *yaml.Node) string {
 	s := p.scalar(n)
 	if s == "" {
-		p.fail(n, "want text")
+		p.want(n, "text")
 	}
 	return s
 }
 
+// infinite is a number that JSON, and so the schema, does not have.
+var infinite = regexp.MustCompile(`(?i)^[-+]?\.(inf|nan)$`)
+
 // scalar is a text as it is written: 1.10 is a version and no number.
 func (p *parser) scalar(n *yaml.Node) string {
 	if p.plain(n) && (n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null") {
-		p.fail(n, "want text")
+		p.want(n, "text")
+	}
+	if p.err == nil && n.ShortTag() == "!!float" && infinite.MatchString(n.Value) {
+		p.want(n, "text: "+n.Value+" is a number here, unless it is in quotes")
 	}
 	if p.err != nil {
 		return ""

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sort"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -68,7 +70,7 @@ func Parse(name string, raw []byte, o Options) (*File, error) {
 	case err == io.EOF:
 		return nil, oci.Errorf(oci.ErrInvalid, "%s: it is empty: want version and builds", name)
 	case err != nil:
-		return nil, broken(name, err)
+		return nil, broken(name, raw, err)
 	}
 	p := &parser{name: name, getenv: o.Getenv}
 	f := p.file(doc.Content[0])
@@ -77,19 +79,44 @@ func Parse(name string, raw []byte, o Options) (*File, error) {
 	case err == nil:
 		p.fail(&more, "a second document")
 	case err != io.EOF:
-		p.err = broken(name, err)
+		p.err = broken(name, raw, err)
 	}
 	return f, p.err
 }
 
-// broken is what the YAML reader says of text that is no YAML.
-func broken(name string, err error) error {
+// broken is what the YAML reader says of text that is no YAML. It names the line
+// that a block begins at: the line meant is the last of the fewest that have the
+// same fault.
+func broken(name string, raw []byte, err error) error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	if rest, ok := strings.CutPrefix(text, "line "); ok {
-		line, rest, _ := strings.Cut(rest, ": ")
-		return oci.Errorf(oci.ErrInvalid, "%s:%s: %s", name, line, rest)
+	rest, ok := strings.CutPrefix(text, "line ")
+	if !ok {
+		return oci.Errorf(oci.ErrInvalid, "%s: %s", name, text)
 	}
-	return oci.Errorf(oci.ErrInvalid, "%s: %s", name, text)
+	number, rest, _ := strings.Cut(rest, ": ")
+	line, _ := strconv.Atoi(number)
+	lines := strings.SplitAfter(string(raw), "\n")
+	fewest := sort.Search(len(lines), func(n int) bool {
+		again := fault(strings.Join(lines[:n+1], ""))
+		return again != nil && again.Error() == err.Error()
+	})
+	if fewest < len(lines) {
+		line = max(line, fewest+1)
+	}
+	return oci.Errorf(oci.ErrInvalid, "%s:%d: %s", name, line, rest)
+}
+
+// fault is what is wrong with a text as YAML.
+func fault(text string) error {
+	dec := yaml.NewDecoder(strings.NewReader(text))
+	for {
+		var doc yaml.Node
+		if err := dec.Decode(&doc); err != nil && err != io.EOF {
+			return err
+		} else if err == io.EOF {
+			return nil
+		}
+	}
 }
 
 // Choose are the builds of some names, in their order; all for none.

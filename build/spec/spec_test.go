@@ -66,7 +66,7 @@ builds:
   - {name: here, kind: dockerfile, user: root}
   - {name: there, kind: dockerfile, context: sub/}
   - {name: jar, kind: jar, jar: target/app.jar, mode: thin, mainClass: a.B, jvmFlags: [-Xmx1g], appRoot: /srv}
-  - {name: tools, kind: go, main: ./..., flags: [-tags=netgo, -race], ldflags: -s -w, capabilities: net_raw, files: [{from: data, mode: "a=rX"}]}
+  - {name: tools, kind: go, main: ./..., flags: [-tags=netgo, "-tags=${TAG}"], ldflags: "-s -w -X v=${TAG} -X w=${NONE:-dev} -X d=$$", capabilities: net_raw, files: [{from: data, mode: "a=rX"}]}
   - {name: odd, kind: dockerfile, healthcheck: {Test: [CMD, /x, 1], Interval: 30s, Retries: 3}, caCerts: [certs/a.pem, /b.pem], deep: true, unset: onbuild, removeEnv: [A, B], sbomTag: true}
   - {name: file, kind: dockerfile, dockerfile: sub/web.Dockerfile, target: site, args: {V: "${TAG}"}, contexts: {src: ../src, img: docker-image://x, abs: /y, git: git@x:y}}
 `
@@ -82,7 +82,7 @@ func TestParse(t *testing.T) {
 			"here":  {".", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user root"},
 			"there": {"./sub", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532"},
 			"jar":   {"./target/app.jar", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532", "--mode thin", "--main-class a.B", `--jvm-flags ["-Xmx1g"]`, "--app-root /srv"},
-			"tools": {"./...", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532", "--go-flag -tags=netgo", "--go-flag -race", "--ldflags -s -w", "--capability net_raw", "--file ./data,chmod=a=rX"},
+			"tools": {"./...", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532", "--go-flag -tags=netgo", "--go-flag -tags={{.Env.TAG}}", "--ldflags -s -w -X v={{.Env.TAG}} -X w=dev -X d=$", "--capability net_raw", "--file ./data,chmod=a=rX"},
 			"file":  {".", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532", "--file ./sub/web.Dockerfile", "--target site", "--build-arg V=1.2", "--build-context src=../src", "--build-context img=docker-image://x", "--build-context abs=/y", "--build-context git=git@x:y"},
 		},
 		"x/":     {"odd": {"./x", "--from registry.example/base:1", "--platform linux/amd64", "--platform linux/arm64", "--env A=1", "--env B=${TAG}", "--user 65532", `--healthcheck {"Interval":"30s","Retries":3,"Test":["CMD","/x","1"]}`, "--ca-certs ./x/certs/a.pem", "--ca-certs /b.pem", "--deep true", "--unset onbuild", "--remove-env A", "--remove-env B", "--sbom-tag true"}},
@@ -139,12 +139,12 @@ var wrong = map[string]string{
 	"version: 1.0\nbuilds: []":         "d:1:10: version: want 1",
 	"version: 1":                       "d:1:1: no builds",
 	"version: 1\nbuilds: []":           "d:2:9: no builds",
-	"version: 1\nbuilds: {}":           "d:2:9: want a list",
+	"version: 1\nbuilds: {}":           "d:2:9: builds: want a list",
 	"version: 1\nbuild: []":            `d:2:1: no such key here: "build"; is it builds?`,
 	"version: 1\nversion: 1":           "d:2:1: the key \"version\" is there twice",
 	"- a":                              "d:1:1: want keys with values",
-	"version: 1\nbuilds: [a]":          "d:2:10: want keys with values",
-	"version: 1\nbuilds: [a\n":         "d:1: ",
+	"version: 1\nbuilds: [a]":          "d:2:10: builds: want keys with values",
+	"version: 1\nbuilds: [a\n":         "d:2: ",
 	"version: 1\nbuilds: [{kind: go}]": "d:2:10: a build without name",
 	"version: 1\nbuilds: [{name: a}]":  "d:2:10: a build without kind: want one of go, dockerfile, files, jar",
 	"version: 1\nbuilds: [{name: a/b, kind: dockerfile}]":                                                 `d:2:17: name "a/b": want letters`,
@@ -152,8 +152,8 @@ var wrong = map[string]string{
 	"version: 1\nbuilds: [{name: a, kind: go}]":                                                           "d:2:10: a build of the kind go needs main",
 	"version: 1\nbuilds: [{name: a, kind: files}]":                                                        "needs files",
 	"version: 1\nbuilds: [{name: a, kind: jar}]":                                                          "needs jar",
-	"version: 1\nbuilds: [{name: a, kind: go, main: []}]":                                                 "d:2:36: an empty list",
-	"version: 1\nbuilds: [{name: a, kind: files, files: []}]":                                             "d:2:40: an empty list",
+	"version: 1\nbuilds: [{name: a, kind: go, main: []}]":                                                 "d:2:36: main: an empty list",
+	"version: 1\nbuilds: [{name: a, kind: files, files: []}]":                                             "d:2:40: files: an empty list",
 	"version: 1\nbuilds: [{name: a, kind: files, files: [{to: /x}]}]":                                     "d:2:41: no from",
 	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x, to: /y, chown: 1}]}]":                  `no such key here: "chown"`,
 	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: x, to: 'a:b'}]}]":                         "has a colon",
@@ -180,7 +180,7 @@ var wrong = map[string]string{
 	"version: 1\nbuilds: [{name: a, kind: dockerfile, labels: {'': b}}]":                                  "want text",
 	"version: 1\nbuilds: [{name: a, kind: dockerfile, labels: {a: b, a: c}}]":                             "is there twice",
 	"version: 1\nbuilds: [{name: a, kind: dockerfile, labels: {a: '${NONE}'}}]":                           "the variable NONE is not set",
-	"version: 1\nbuilds: [{name: a, kind: dockerfile, entrypoint: /app}]":                                 "d:2:50: want a list",
+	"version: 1\nbuilds: [{name: a, kind: dockerfile, entrypoint: /app}]":                                 "d:2:50: entrypoint: want a list, as [/app]",
 	"version: 1\nbuilds: [{name: a, kind: dockerfile, entrypoint: [[a]]}]":                                "want text",
 	"version: 1\nbuilds: [{name: a, kind: dockerfile, provenance: yes}]":                                  "want true or false",
 	"version: 1\nbuilds: [{name: a, kind: dockerfile, provenance: 'true'}]":                               "want true or false",
@@ -198,6 +198,23 @@ var wrong = map[string]string{
 	"version: 1\nbuilds: [{name: a, kind: dockerfile, <<: {user: a}}]":                                    "anchors and aliases",
 	"version: 1\nbuilds: [{name: a, kind: dockerfile, user: !!binary aGk=}]":                              "the tag",
 	"version: 1\nbuilds: [{name: a, kind: dockerfile, user: !x y}]":                                       "the tag",
+	"version: 1\nbuilds: [{name: a, kind: dockerfile, cmd: httpd -f}]":                                    "d:2:43: cmd: want a list, as [httpd, -f]",
+	"version: 1\nbuilds: [{name: a, kind: dockerfile, cmd: 'sh -c \"x y\"'}]":                             "d:2:43: cmd: want a list",
+	"version: 1\nbuilds: [{name: a, kind: dockerfile, ports: {a: b}}]":                                    "d:2:45: ports: want text, or a list of them",
+	"version: 1\nbuilds: [{name: a, kind: dockerfile, ports: [[1]]}]":                                     "d:2:46: ports: want text",
+	"version: 1\nbuilds: [a, {name: a, kind: dockerfile}]":                                                "d:2:10: builds: want keys with values",
+	"version: 1\nbuilds: [{name: a, kind: dockerfile}, a]":                                                "d:2:39: builds: want keys with values",
+	"version: 1\nbuilds: [{name: [], kind: dockerfile}]":                                                  "d:2:17: name: want text",
+	"version: 1\nbuilds: [{name: a, kind: files, files: [{from: [a]}]}]":                                  "d:2:48: files: from: want text",
+	"version: 1\nbuilds: [{name: a, kind: dockerfile, env: {1: 2}}]":                                      `d:2:44: env: the key "1" is no text in YAML: want it in quotes`,
+	"version: 1\nbuilds: [{name: a, kind: dockerfile, env: {true: 2}}]":                                   "is no text in YAML",
+	"version: 1\nbuilds: [{name: a, kind: dockerfile, env: {A: .inf}}]":                                   "d:2:47: env: A: want text: .inf is a number here, unless it is in quotes",
+	"version: 1\nbuilds: [{name: a, kind: dockerfile, cmd: [-.Inf]}]":                                     "-.Inf is a number here",
+	"version: 1\nbuilds: [{name: a, kind: dockerfile, user: .NaN}]":                                       "user: want text: .NaN is a number",
+	"version: 1\nbuilds: [{name: a, kind: go, main: ./x, ldflags: '-X a=$TAG'}]":                          "d:2:50: \"-X a=$TAG\": want ${NAME}",
+	"version: 1\nbuilds: [{name: a, kind: go, main: ./x, ldflags: '-X a=${NONE}'}]":                       "the variable NONE is not set",
+	"version: 1\nbuilds:\n- name: a\n  kind: dockerfile\n  cmd: [a,\n    b]\n user: x\n":                  "d:7: did not find expected key",
+	"version: 1\nbuilds:\n- name: a\n  kind: dockerfile\n  env:\n    A: 1\n   ports: 80\n  user: x\n":     "d:7: ",
 	"a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nversion: 1":                                               "d:1:1: no such key",
 	"version: 1\nbuilds: [{name: a, kind: dockerfile}]\nx: " + strings.Repeat("[", 9000):                  "d:",
 	"version: 1\nbuilds: [{name: a, kind: dockerfile, labels: {" + strings.Repeat("a: b, ", 9999) + "}}]": "is there twice",
@@ -256,7 +273,7 @@ func schema(t *testing.T) *jsonschema.Schema {
 
 // beyond is what is wrong in a way that a schema cannot see: it knows values, and
 // neither how they are written nor the environment.
-var beyond = regexp.MustCompile(`twice|two builds|: mode: |anchors|the tag|is not set|second document|^d: it is empty|^d:\d+: `)
+var beyond = regexp.MustCompile(`after a dollar|is no text in YAML|is a number here|twice|two builds|: mode: |anchors|the tag|is not set|second document|^d: it is empty|^d:\d+: `)
 
 // The schema and the reader agree about what is right and what is wrong.
 func TestSchemaAgrees(t *testing.T) {

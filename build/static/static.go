@@ -44,6 +44,10 @@ type content struct {
 // NonRoot is the user that programs run as, who has a home and nothing else.
 const NonRoot = 65532
 
+// version is that of what the base has beside certificates and time zones, which
+// have versions of their own.
+const version = "1"
+
 // CertFile is where the certificates are.
 const CertFile = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -68,7 +72,7 @@ func (b *Base) content() (*content, error) {
 	}
 	c := &content{certs: encode(append(certs, b.more...))}
 	// What the key does not tell must not change the layer.
-	key := strings.Join([]string{"static 1", string(oci.FromBytes(c.certs)), string(oci.FromBytes(zones)), filesKey()}, "\n")
+	key := strings.Join([]string{"static " + version, string(oci.FromBytes(c.certs)), string(oci.FromBytes(zones)), filesKey()}, "\n")
 	c.layer = input.Made(build.Static, key, c.write)
 	return c, nil
 }
@@ -92,14 +96,15 @@ func (b *Base) Put(ctx context.Context, s *build.Stack) error {
 	)
 }
 
-// components are what a bill of materials says of the base.
+// components are what a bill of materials says of the base: not each of its files.
 func (c *content) components() []build.Component {
 	v := strings.TrimSpace(zonesVersion)
-	return []build.Component{
+	parts := []build.Component{
 		{Kind: "file", Name: "ca-certificates", Version: rootsVersion, PURL: "pkg:golang/golang.org/x/crypto/x509roots/fallback@" + rootsVersion,
 			License: "MPL-2.0", Path: CertFile, Hashes: map[string]string{"sha256": oci.FromBytes(c.certs).Encoded()}},
 		{Kind: "file", Name: "tzdata", Version: v, PURL: "pkg:generic/tzdata@" + v, Path: "/usr/share/zoneinfo"},
 	}
+	return append(parts, build.Component{Kind: "framework", Name: build.Static, Version: version, Path: "/", Needs: []string{parts[0].PURL, parts[1].PURL}})
 }
 
 //go:embed zoneinfo.zip

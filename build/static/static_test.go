@@ -272,7 +272,10 @@ func TestVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	certs, zones := s.Components[0], s.Components[1]
+	certs, zones, base := s.Components[0], s.Components[1], s.Components[2]
+	if base.Name != build.Static || base.Version == "" || !slices.Equal(base.Needs, []string{certs.PURL, zones.PURL}) || len(s.Components) != 3 {
+		t.Errorf("components: %+v", s.Components)
+	}
 	if !strings.Contains(string(mod), "golang.org/x/crypto/x509roots/fallback "+certs.Version+" ") && !strings.Contains(string(mod), "golang.org/x/crypto/x509roots/fallback "+certs.Version+"\n") {
 		t.Errorf("go.mod has another version of the certificates than %s", certs.Version)
 	}

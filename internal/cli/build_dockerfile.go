@@ -50,19 +50,37 @@ base. Without --platform, the image is for the platform of this machine.`,
 }
 
 func (x *dockerfileFront) add(f *pflag.FlagSet) {
-	f.StringVarP(&x.file, "file", "f", "", "read the Dockerfile `FILE`, - is stdin (default DIR/Dockerfile)")
+	f.StringVarP(&x.file, "file", "f", "", "read the Dockerfile `FILE`, - is stdin (default DIR/Dockerfile, or DIR/Containerfile)")
 	f.StringVar(&x.target, "target", "", "build this `STAGE` instead of the last")
 	f.StringArrayVar(&x.args, "build-arg", nil, "give an ARG a value: `NAME=VALUE`, or NAME for that of the environment (several allowed)")
-	f.StringArrayVar(&x.contexts, "build-context", nil, "let `NAME=` a directory, docker-image://REF, oci-layout://DIR[:TAG], a repository of git or the https address of a tar take the place of a stage or image (several allowed)")
-	f.BoolVar(&x.check, "check", false, "say what is wrong or doubtful in the Dockerfile, and build nothing")
+	f.StringArrayVar(&x.contexts, "build-context", nil, "let `NAME=` a directory, docker-image://REF, oci:DIR[:TAG], a repository of git or the https address of a tar take the place of a stage or image (several allowed)")
+	f.BoolVar(&x.check, "check", false, "say what is wrong or doubtful in the Dockerfile, and build nothing; the exit code is 0, or with check=error=true in the file 2")
 }
 
 func (x *dockerfileFront) takes(path string) bool {
-	if isFile(filepath.Join(path, "Dockerfile")) {
-		return true
-	}
 	name := strings.ToLower(filepath.Base(path))
-	return isFile(path) && (strings.HasPrefix(name, "dockerfile") || strings.HasSuffix(name, ".dockerfile"))
+	for _, usual := range []string{"Dockerfile", "Containerfile"} {
+		if isFile(filepath.Join(path, usual)) {
+			return true
+		}
+		if word := strings.ToLower(usual); isFile(path) && (strings.HasPrefix(name, word) || strings.HasSuffix(name, "."+word)) {
+			return true
+		}
+	}
+	return false
+}
+
+// elsewhere reports whether a context is on stdin or at an address.
+func elsewhere(path string) bool {
+	return path == "-" || strings.Contains(path, "://") && place.IsRemote(path)
+}
+
+// asked reports whether there is a flag that only builds of Dockerfiles have.
+func (x *dockerfileFront) asked(g *given) (yes bool) {
+	own := pflag.NewFlagSet("", pflag.ContinueOnError)
+	x.add(own)
+	own.VisitAll(func(fl *pflag.Flag) { yes = yes || g.has(fl.Name) })
+	return yes
 }
 
 func (x *dockerfileFront) jobs(c *cobra.Command, o *buildFlags, args []string) ([]dray.BuildJob, error) {
@@ -174,8 +192,8 @@ func (x *dockerfileFront) context(ctx context.Context, d *dockerfile.Options, pa
 		}
 		if text != nil {
 			d.Context, d.Text, d.File = "", text, "Dockerfile"
-		} else if d.File != "" && !isFile(d.File) {
-			d.File = filepath.Join(d.Context, d.File)
+		} else if !isFile(d.File) {
+			d.File = strings.TrimPrefix(d.File, "/") // in the context
 		}
 	case place.IsRemote(path):
 		d.Name = place.Discreet(path)

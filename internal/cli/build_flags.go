@@ -29,6 +29,7 @@ type buildFlags struct {
 	watched   []string // files beside what the builders read
 	writes    []string // files that a kind writes, beside its targets
 	unpushed  bool     // there are names that --push would write to
+	pushOff   bool     // --push=false was said
 	described bool     // the build is one of dray.yaml
 
 	result func(n int, i dray.BuiltImage) string // what is printed of build n; nil: REPOSITORY@DIGEST
@@ -40,7 +41,7 @@ func (a *app) addBuildFlags(f *pflag.FlagSet, o *buildFlags) {
 	f.StringArrayVar(&o.from, "from", nil, "build on `REF`, scratch, or scratch+certs (several allowed)")
 	f.StringSliceVar(&o.platforms, "platform", nil, "build for `os/arch[/variant][:os.version]`, or all that the base has (several allowed)")
 	f.BoolVar(&o.push, "push", false, "write the result where the kind of build says, without -t")
-	f.StringArrayVarP(&o.output, "output", "o", nil, "write the result to a `STORE` too, as oci:DIR:TAG or docker-archive:FILE (several allowed)")
+	f.StringArrayVarP(&o.output, "output", "o", nil, "write the result to a `STORE` too, as docker-daemon:NAME, docker-archive:FILE or oci:DIR:TAG (several allowed)")
 	f.Var(packingFlag{&o.Packing}, "compress", "pack new layers with gzip, zstd, none or estargz, with :LEVEL if wanted")
 	f.BoolVar(&o.Deep, "deep", false, "read the bases for links below every name")
 	f.BoolVar(&o.NoCache, "no-cache", false, "use nothing that runs before this one have kept")
@@ -105,6 +106,9 @@ func (o *buildFlags) finish(sourceEpoch string) (err error) {
 	o.AttachAgain = o.attest.again
 	if o.Attestors, err = o.attest.attestors(o.Created); err == nil {
 		o.Static, err = o.static.base()
+	}
+	for _, s := range o.output {
+		err = errors.Join(err, checkOutput(s))
 	}
 	return err
 }

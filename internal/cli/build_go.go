@@ -7,6 +7,7 @@ import (
 	"errors"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,7 +44,7 @@ A program becomes /ko-app/NAME, which the image starts. What is in a directory
 kodata beside it goes to /var/run/ko, which KO_DATA_PATH names. Without --from
 the base is what .ko.yaml says, or one with certificates, time zones and a
 user, and nothing else. One platform is built unless there are more in
---platform or .ko.yaml: linux/amd64, or that of GOOS, GOARCH and GOARM.
+--platform or .ko.yaml: linux/amd64, or that of both GOOS and GOARCH (and GOARM).
 
 Programs are compiled without cgo unless CGO_ENABLED=1, and with -trimpath. In a
 repository the go command writes the revision into them; with
@@ -79,6 +80,7 @@ func (x *goFront) add(f *pflag.FlagSet) {
 // takes reports whether it is a directory with a program, or all directories
 // below one, or looks like an import path.
 func (x *goFront) takes(path string) bool {
+	path = strings.TrimPrefix(path, "ko://")
 	info, err := os.Stat(path)
 	switch dir, all := strings.CutSuffix(path, "..."); {
 	case all:
@@ -88,7 +90,7 @@ func (x *goFront) takes(path string) bool {
 	case err == nil:
 		return false
 	}
-	host, rest, ok := strings.Cut(strings.TrimPrefix(path, "ko://"), "/")
+	host, rest, ok := strings.Cut(path, "/")
 	return ok && rest != "" && !strings.ContainsAny(path, `\@ `) && strings.Contains(strings.Trim(host, "."), ".") && !strings.Contains(rest, ":")
 }
 
@@ -106,6 +108,36 @@ func hasMain(dir string) bool {
 		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, name), nil, parser.PackageClauseOnly)
 		return err == nil && f.Name.Name == "main"
 	})
+}
+
+// programsBelow are a few of the directories with programs in that of a module;
+// none if it is that of no module.
+func programsBelow(dir string) (found []string) {
+	if !isFile(filepath.Join(dir, "go.mod")) {
+		return nil
+	}
+	const most, depth = 3, 3
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error { // what cannot be read is no help
+		if err != nil || !e.IsDir() || path == dir {
+			return nil
+		}
+		rel, _ := filepath.Rel(dir, path)
+		switch name := e.Name(); {
+		case strings.HasPrefix(name, "."), strings.HasPrefix(name, "_"), name == "vendor", name == "testdata", name == "node_modules", strings.Count(filepath.ToSlash(rel), "/") >= depth:
+			return fs.SkipDir
+		case !hasMain(path):
+			return nil
+		case len(found) == most:
+			found = append(found, "…")
+			return fs.SkipAll
+		}
+		if path = filepath.ToSlash(path); filepath.IsLocal(path) {
+			path = "./" + path
+		}
+		found = append(found, path)
+		return nil
+	})
+	return found
 }
 
 func (x *goFront) jobs(c *cobra.Command, o *buildFlags, args []string) ([]dray.BuildJob, error) {
@@ -161,7 +193,7 @@ func (x *goFront) jobs(c *cobra.Command, o *buildFlags, args []string) ([]dray.B
 func (x *goFront) options(o *buildFlags) (opts golang.Options, err error) {
 	opts = x.o
 	opts.Go, opts.Date, opts.Jobs = x.a.Getenv("KO_GO_PATH"), o.Created, o.edit.Jobs
-	opts.Stderr, opts.Untold = &lines{a: x.a}, true
+	opts.Stderr, opts.Untold, opts.Compiling = &lines{a: x.a}, true, x.a.showCompiling
 	path := x.config
 	if path == "" {
 		path = x.a.Getenv("KO_CONFIG_PATH")
@@ -198,6 +230,12 @@ func (x *goFront) platforms(given bool) ([]oci.Platform, error) {
 	}
 	goos, goarch := x.a.Getenv("GOOS"), x.a.Getenv("GOARCH")
 	if goos == "" || goarch == "" {
+		switch {
+		case goos != "":
+			x.a.note("GOOS=%s without GOARCH chooses no platform: set both, or say --platform %s/amd64", goos, goos)
+		case goarch != "":
+			x.a.note("GOARCH=%s without GOOS chooses no platform: set both, or say --platform linux/%s", goarch, goarch)
+		}
 		return []oci.Platform{{OS: "linux", Architecture: "amd64"}}, nil
 	}
 	p := oci.Platform{OS: goos, Architecture: goarch}

@@ -219,10 +219,13 @@ func (n *goNames) hook(o *buildFlags, groups [][]*golang.Program) error {
 }
 
 // writeRefs writes the references of what was built, that of an index before
-// those of its images.
+// those of its images. What is not there, as its tags were kept, has none.
 func writeRefs(path string, repos []string, named func(int, dray.BuiltImage) string, b *dray.Built) error {
 	var text strings.Builder
 	for i, built := range b.Builds {
+		if keptAll(b, repos[i]) {
+			continue
+		}
 		fmt.Fprintln(&text, named(i, built))
 		for _, d := range built.Images {
 			if d.Digest != built.Root.Digest {
@@ -231,6 +234,25 @@ func writeRefs(path string, repos []string, named func(int, dray.BuiltImage) str
 		}
 	}
 	return writeWhole(path, []byte(text.String()))
+}
+
+// keptAll reports whether all that would have been written to a repository has other
+// content, which was kept.
+func keptAll(b *dray.Built, repo string) (kept bool) {
+	at, err := ref.ParseRepository(repo)
+	if err != nil {
+		return false
+	}
+	for _, to := range b.Images {
+		if r, err := ref.ParseAny(to.To); err != nil || r.Repo().String() != at.Repo().String() {
+			continue
+		}
+		if !to.Kept {
+			return false
+		}
+		kept = true
+	}
+	return kept
 }
 
 // koImages are the flags that change images, as those of ko do.

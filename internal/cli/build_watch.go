@@ -45,8 +45,8 @@ func (a *app) buildWatched(c *cobra.Command, o *buildFlags, ask func() ([]dray.B
 		if err == nil {
 			err = a.buildJobs(c, o, jobs)
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if cause := interruption(ctx, err); cause != nil {
+			return cause
 		}
 		for _, j := range jobs {
 			more, err := w.Add(watchedBy(ctx, j.Builder), began)

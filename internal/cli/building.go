@@ -25,6 +25,7 @@ func (a *app) buildAsked(c *cobra.Command, o *buildFlags, ask func() ([]dray.Bui
 	if o.edit.Jobs < 0 {
 		return usage(c, fmt.Errorf("--jobs %d: want 1 or more", o.edit.Jobs))
 	}
+	o.pushOff = c.Flags().Changed("push") && !o.push
 	if o.metadata != "" { // before anything is done
 		if _, err := os.Stat(filepath.Dir(o.metadata)); err != nil {
 			return fmt.Errorf("--metadata-file: %w", err)
@@ -58,7 +59,7 @@ func (a *app) buildJobs(c *cobra.Command, o *buildFlags, jobs []dray.BuildJob) e
 	b, err := a.client.Build(c.Context(), jobs, o.BuildOptions)
 	packed()
 	if err != nil {
-		return err
+		return engineHint(jobs, err)
 	}
 	for _, n := range append(b.Notes, o.attest.notes(b)...) {
 		a.note("%s", n)
@@ -83,7 +84,7 @@ func (a *app) buildJobs(c *cobra.Command, o *buildFlags, jobs []dray.BuildJob) e
 		}
 	}
 	show.start(b.Plan)
-	err = b.Run(c.Context())
+	err = engineHint(jobs, b.Run(c.Context()))
 	show.finish(err)
 	if err == nil {
 		err = o.attest.save(b)
@@ -141,10 +142,10 @@ func (a *app) buildResults(b *dray.Built, o *buildFlags) error {
 			line = resultLine(mine[n].To, mine[n].Digest)
 		} else if len(mine) > 0 {
 			continue
-		} else {
+		} else if !o.pushOff {
 			a.note("%s is written nowhere: %s", i.Name, o.howToWrite())
 		}
-		if o.result != nil {
+		if o.result != nil && (!o.pushOff || len(mine) == 0) { // else it is where it was written
 			line = o.result(at, i)
 		}
 		if _, err := fmt.Fprintln(a.Out, line); err != nil {
@@ -156,7 +157,10 @@ func (a *app) buildResults(b *dray.Built, o *buildFlags) error {
 
 // howToWrite says how a build gets to be written.
 func (o *buildFlags) howToWrite() string {
-	if o.unpushed {
+	switch {
+	case o.pushOff:
+		return "--push=false says so"
+	case o.unpushed:
 		return "--push writes it where " + spec.Name + " says"
 	}
 	return "give it a name with -t"

@@ -16,10 +16,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -116,12 +118,26 @@ func run(ctx context.Context, args []string, w World) int {
 	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Path == os.Stdout.Name() && errors.Is(err, syscall.EPIPE) {
 		return exitOther // who reads has had enough
 	}
-	if cause := context.Cause(ctx); cause != nil {
+	if cause := interruption(ctx, err); cause != nil {
 		if err = cause; c.Name() == "copy" && resumes(c.Flags().Args()) {
 			err = hinted{err, "the same command again goes on where this one stopped"}
 		}
 	}
 	return a.tell(err)
+}
+
+// interruption is why a run was ended from outside; nil: it was not. A child can
+// end by the terminal's interrupt a moment before this process has heard of it.
+func interruption(ctx context.Context, err error) error {
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		if s, ok := e.Sys().(syscall.WaitStatus); ok && s.Signaled() && (s.Signal() == syscall.SIGINT || s.Signal() == syscall.SIGTERM) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}
+	return context.Cause(ctx)
 }
 
 // tell prints an error, and returns its exit code.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode"
@@ -92,6 +94,37 @@ func TestExplain(t *testing.T) {
 		if code, hint := cli.Explain(c.err); code != c.code || !strings.HasPrefix(hint, c.hint) || hint != "" && c.hint == "" {
 			t.Errorf("%v: %d %q, want %d %q", c.err, code, hint, c.code, c.hint)
 		}
+	}
+}
+
+// late is a context that ends when somebody begins to wait for that.
+type late struct {
+	context.Context
+	end context.CancelCauseFunc
+}
+
+func (l late) Done() <-chan struct{} {
+	l.end(errLate)
+	return l.Context.Done()
+}
+
+var errLate = errors.New("late")
+
+// TestInterruption: where a child was interrupted this process is too, though it
+// may not have heard of it yet.
+func TestInterruption(t *testing.T) {
+	t.Parallel()
+	sh, err := exec.LookPath("sh")
+	if err != nil || runtime.GOOS == "windows" {
+		t.Skip("no sh, or no signals")
+	}
+	for script, want := range map[string]error{"kill -INT $$": errLate, "kill -TERM $$": errLate, "kill -KILL $$": nil, "exit 1": nil} {
+		ctx, end := context.WithCancelCause(t.Context())
+		err := oci.Wrap("", "go build", exec.Command(sh, "-c", script).Run())
+		if got := cli.Interruption(late{ctx, end}, err); err == nil || !errors.Is(got, want) {
+			t.Errorf("%s: %v: got %v, want %v", script, err, got, want)
+		}
+		end(nil)
 	}
 }
 

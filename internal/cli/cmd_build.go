@@ -75,6 +75,7 @@ Prints REPOSITORY@DIGEST of each image, or without a name the digest.`,
 		addOthers(cmd.Flags(), own)
 	}
 	g.record(cmd.Flags())
+	cmd.SetFlagErrorFunc(otherFlag)
 	cmd.SetUsageFunc(a.buildUsage)
 	for _, f := range a.frontends() {
 		cmd.AddCommand(a.kind(f).Command)
@@ -92,6 +93,12 @@ func (a *app) buildAny(c *cobra.Command, o *buildFlags, g *given, list []string)
 		return a.buildSpec(c, o, g, s)
 	}
 	f, err := recognise(a.frontends(), list)
+	if d := (&dockerfileFront{a: a}); err != nil && (elsewhere(firstOf(list)) || isDir(firstOf(list)) && d.asked(g)) {
+		f, err = d, nil
+	}
+	if err == nil {
+		err = oneKind(a.frontends(), f, list)
+	}
 	if err != nil {
 		if near := c.SuggestionsFor(firstOf(list)); len(near) > 0 && errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w; is it dray build %s?", err, strings.Join(near, " or "))
@@ -125,10 +132,14 @@ func recognise(fronts []frontend, list []string) (frontend, error) {
 	for _, f := range fronts {
 		names = append(names, nameOf(f))
 	}
-	if path == "." {
-		return nil, fmt.Errorf("there is no %s here, nor what else could be built: say what is, with one of dray build %s", spec.Name, strings.Join(names, ", "))
+	kinds := strings.Join(names, ", ")
+	if below := programsBelow(path); len(below) > 0 {
+		kinds += "; programs of Go are in " + strings.Join(below, ", ")
 	}
-	return nil, fmt.Errorf("%s: cannot see what it is: say one of dray build %s", oci.Quote(path), strings.Join(names, ", "))
+	if path == "." {
+		return nil, fmt.Errorf("there is no %s here, nor what else could be built: say what is, with one of dray build %s", spec.Name, kinds)
+	}
+	return nil, fmt.Errorf("%s: cannot see what it is: say one of dray build %s", oci.Quote(path), kinds)
 }
 
 // firstOf is the first argument, or the directory that the command runs in.

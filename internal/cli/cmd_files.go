@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -102,22 +103,70 @@ func shownName(s string) string {
 func (a *app) catCommand() *cobra.Command {
 	var side dray.Side
 	var platform platformFlag
+	var artifactType string
 	cmd := &cobra.Command{
-		Use:   "cat IMAGE PATH...",
-		Short: "Print files of an image",
+		Use:   "cat IMAGE PATH... | ARTIFACT",
+		Short: "Print files of an image, or what an artifact holds",
 		Long: `Print files of an image, byte for byte. The layers are read from the top one
 down, and no more of them than it takes; of a layer in the eStargz or
 zstd:chunked format only the part that has the file. A table of contents is
 believed if the manifest has its digest; validate compares it with the layer.
 All that is read is verified: if a layer turns out to be wrong behind the file,
-the exit code says so. Links are followed within the image.`,
-		Example: `  dray cat busybox:1.36 /etc/passwd`,
-		Args:    args(2, -1),
+the exit code says so. Links are followed within the image.
+
+Without PATH it is an artifact of one layer, as the bills of materials,
+attestations and signatures that dray referrers lists, and that is printed. With
+--artifact-type it is the one that belongs to IMAGE. A terminal gets no
+characters that it could act on.`,
+		Example: `  dray cat busybox:1.36 /etc/passwd
+  dray cat --artifact-type application/spdx+json ghcr.io/a/b:1   # the SBOM`,
+		Args: args(1, -1),
 	}
 	cmd.Flags().Var(&platform, "platform", "this platform of an index")
+	cmd.Flags().StringVar(&artifactType, "artifact-type", "", "print what the artifact of `TYPE` that belongs to IMAGE holds")
 	sideFlags(cmd.Flags(), &side, "", "the registry")
 	cmd.RunE = func(c *cobra.Command, list []string) error {
+		if len(list) == 1 {
+			rc, _, err := a.client.Artifact(c.Context(), list[0], side, platform.p, artifactType)
+			if err != nil {
+				return err
+			}
+			return a.printText(rc)
+		}
+		if artifactType != "" {
+			return usage(c, errors.New("--artifact-type goes without PATH"))
+		}
 		return a.client.Cat(c.Context(), list[0], side, platform.p, a.Out, list[1:]...)
 	}
 	return cmd
+}
+
+// printText prints bytes as they are, and closes where they are from. A terminal
+// gets text.
+func (a *app) printText(rc io.ReadCloser) error {
+	defer rc.Close()
+	if isTerminal(a.Out) {
+		return cleanText(a.Out, rc)
+	}
+	_, err := io.Copy(a.Out, rc)
+	return err
+}
+
+// cleanText copies text, with ? for what a terminal could act on.
+func cleanText(to io.Writer, from io.Reader) error {
+	in, out := bufio.NewReader(from), bufio.NewWriter(to)
+	for {
+		r, _, err := in.ReadRune()
+		switch {
+		case err == io.EOF:
+			return out.Flush()
+		case err != nil:
+			return errors.Join(err, out.Flush())
+		case r != '\n' && r != '\t' && !unicode.IsPrint(r):
+			r = '?'
+		}
+		if _, err := out.WriteRune(r); err != nil {
+			return err
+		}
+	}
 }

@@ -16,10 +16,15 @@ func (a *app) referrersCommand() *cobra.Command {
 	var side dray.Side
 	var artifactType string
 	cmd := &cobra.Command{
-		Use:     "referrers REFERENCE",
-		Short:   "Show what refers to an image (signatures, SBOMs, attestations), as a tree",
-		Example: "  dray referrers ghcr.io/a/b:1",
-		Args:    args(1, 1),
+		Use:   "referrers REFERENCE",
+		Short: "Show what refers to an image (signatures, SBOMs, attestations), as a tree",
+		Long: `Show what refers to an image, to its platforms if it is an index, and to those
+artifacts in turn, as a tree. dray cat REPOSITORY@DIGEST prints what one of them
+holds; dray cat --artifact-type TYPE REFERENCE finds it too.`,
+		Example: `  dray referrers ghcr.io/a/b:1
+  dray referrers --artifact-type application/spdx+json ghcr.io/a/b:1
+  dray cat ghcr.io/a/b@sha256:…`,
+		Args: args(1, 1),
 	}
 	f := cmd.Flags()
 	f.StringVar(&artifactType, "artifact-type", "", "only artifacts of `TYPE`, and what refers to them")

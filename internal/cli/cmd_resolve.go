@@ -46,10 +46,15 @@ func (a *app) manifestCommands(use, short, long, example, verb string) *cobra.Co
 	cmd := &cobra.Command{Use: use, Short: short, Long: long, Example: example}
 	m.add(cmd.Flags())
 	o, g := a.addKinds(cmd)
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return besides(verb, usage(c, err)) })
 	cmd.RunE = func(c *cobra.Command, list []string) error {
 		own, args := afterDash(c, list)
 		if len(own) > 0 || verb == "" && len(args) > 0 {
-			return usage(c, fmt.Errorf("%s is no flag: files are given with -f", list[0]))
+			err := usage(c, fmt.Errorf("%s is no flag: files are given with -f", list[0]))
+			if o.edit.dryRun { // -n NAMESPACE was meant
+				err = besides(verb, err)
+			}
+			return err
 		}
 		kubectl := ""
 		if verb != "" && !o.edit.dryRun {
@@ -71,6 +76,14 @@ func (a *app) manifestCommands(use, short, long, example, verb string) *cobra.Co
 		})
 	}
 	return cmd
+}
+
+// besides adds where flags of kubectl stand, to an error about flags.
+func besides(verb string, err error) error {
+	if verb == "" {
+		return err
+	}
+	return hinted{err, "flags of kubectl stand behind --, as in dray " + verb + " -f FILE -- --namespace NAME; -n is --dry-run"}
 }
 
 // addKinds adds the flags of all kinds of builds.

@@ -43,16 +43,16 @@ var exits = []struct {
 // explain finds the exit code of an error and a line for the user who can do
 // something about it.
 func explain(err error) (code int, hint string) {
-	var u usageError
-	if errors.As(err, &u) {
-		return 2, ""
-	}
-	if e, ok := errors.AsType[exited](err); ok {
-		return e.code, ""
-	}
 	var h hinted
 	if errors.As(err, &h) {
 		hint = h.hint
+	}
+	var u usageError
+	if errors.As(err, &u) {
+		return 2, hint
+	}
+	if e, ok := errors.AsType[exited](err); ok {
+		return e.code, ""
 	}
 	for _, e := range exits {
 		if errors.Is(err, e.kind) {

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"errors"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,7 @@ var (
 	Explain   = explain
 
 	EscapeJSON = escapeJSON
+	CleanText  = cleanText
 )
 
 // What the flags of append are read with.
@@ -51,3 +53,16 @@ func Command(words ...string) (*cobra.Command, error) {
 	}
 	return c, err
 }
+
+// EngineHint is the hint for an error about images that were to go to names.
+func EngineHint(err error, names ...string) string {
+	var h hinted
+	errors.As(engineHint([]dray.BuildJob{{Targets: names}}, err), &h)
+	return h.hint
+}
+
+// Interruption is why a run was ended from outside.
+var Interruption = interruption
+
+// Far is how far a progress bar is.
+var Far = far

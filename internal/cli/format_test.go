@@ -4,8 +4,11 @@ package cli_test
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/dray-tools/dray/internal/cli"
 )
@@ -24,5 +27,17 @@ func TestBad_026_JSONIsSafeToShow(t *testing.T) {
 	var back string
 	if err := json.Unmarshal([]byte(got), &back); err != nil || back != nasty {
 		t.Errorf("%q, %v", back, err)
+	}
+}
+
+func TestBad_026_TextIsSafeToShow(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	err := cli.CleanText(&out, strings.NewReader("{\t\"a\": \x1b]0;x\x07 \u009b31m \u202e \U000e0001 \r ok ü 漢 \xff\n}"))
+	if want := "{\t\"a\": ?]0;x? ?31m ? ? ? ok ü 漢 \ufffd\n}"; err != nil || out.String() != want {
+		t.Errorf("%v, %q", err, out.String())
+	}
+	if err := cli.CleanText(&out, iotest.ErrReader(io.ErrUnexpectedEOF)); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Error(err)
 	}
 }

@@ -54,6 +54,7 @@ type referring struct {
 	jobs   []dray.BuildJob
 	images []func(b dray.BuiltImage, to []string) string // of each job: what stands for it
 	after  []func(b *dray.Built) error
+	found  map[string]int // the job of each place, and of each build of a dray.yaml
 }
 
 // build builds what the references mean, each once, and gives use what stands
@@ -83,6 +84,7 @@ func (r *referring) ask() ([]dray.BuildJob, error) {
 	if r.names, err = r.goKind.frontend.(*goFront).names.options(r.a, r.goKind.Command, r.goKind.o); err != nil {
 		return nil, usage(r.c, err)
 	}
+	r.found = map[string]int{}
 	r.o.edit.both = r.goKind.o.edit.both // with what ko's flags say of it
 	var programs []*wanted
 	for _, w := range r.list {
@@ -134,7 +136,7 @@ func (r *referring) add(w *wanted) (isGo bool, err error) {
 	}
 	if s != nil {
 		jobs, err := r.a.specJobs(r.c, r.ofSpec(), s)
-		return false, errors.Join(err, r.one(w, jobs, r.o))
+		return false, errors.Join(err, r.one(w, jobs, r.o, absolute(s.path)))
 	}
 	f, err := recognise(r.a.frontends(), list)
 	switch {
@@ -147,6 +149,11 @@ func (r *referring) add(w *wanted) (isGo bool, err error) {
 		w.local = isDir(w.path())
 		return true, nil
 	}
+	place := absolute(w.path())
+	if n, ok := r.found[place]; ok {
+		w.job = n
+		return false, nil
+	}
 	k := r.a.kind(f)
 	if err := r.ready(k); err != nil {
 		return false, err
@@ -157,7 +164,7 @@ func (r *referring) add(w *wanted) (isGo bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return false, r.one(w, jobs, k.o)
+	return false, r.one(w, jobs, k.o, place)
 }
 
 // ofSpec are the flags for builds of dray.yaml: what they make is pushed, and
@@ -175,8 +182,8 @@ func (r *referring) ofSpec() *given {
 	return g
 }
 
-// one takes the only build that a reference means.
-func (r *referring) one(w *wanted, jobs []dray.BuildJob, o *buildFlags) error {
+// one takes the only build that a reference means, unless it is taken already.
+func (r *referring) one(w *wanted, jobs []dray.BuildJob, o *buildFlags, place string) error {
 	if len(jobs) == 0 {
 		return nil // there is another error
 	}
@@ -187,8 +194,25 @@ func (r *referring) one(w *wanted, jobs []dray.BuildJob, o *buildFlags) error {
 		}
 		return oci.Errorf(oci.ErrInvalid, "it means %d images, not one: %s", len(jobs), strings.Join(names, ", "))
 	}
-	w.job = r.take(jobs[0], o, 0)
+	key := place
+	if jobs[0].Name != "" { // of a dray.yaml
+		key += "\n" + jobs[0].Name
+	}
+	n, ok := r.found[key]
+	if !ok {
+		n = r.take(jobs[0], o, 0)
+		r.found[key] = n
+	}
+	w.job = n
 	return nil
+}
+
+// absolute is one name for a path, however it is written.
+func absolute(p string) string {
+	if abs, err := filepath.Abs(p); err == nil {
+		return abs
+	}
+	return filepath.Clean(p)
 }
 
 // take adds the nth build of a kind.

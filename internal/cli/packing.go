@@ -21,6 +21,16 @@ func (a *app) showPacking() (tell func(oci.Descriptor, int), finish func()) {
 	return func(d oci.Descriptor, n int) { work(short(string(d.Digest)), d.Size, n) }, finish
 }
 
+// showCompiling shows what is compiled, where there are bars, until end is called.
+func (a *app) showCompiling(what string) (end func()) {
+	b := a.bars
+	if b == nil {
+		return func() {}
+	}
+	bar := b.p.New(0, mpb.NopStyle(), mpb.PrependDecorators(decor.Name("compile "+printable(what)+" "), decor.Elapsed(decor.ET_STYLE_GO)))
+	return func() { bar.Abort(true) }
+}
+
 // showWork shows what is packed by names; a size of 0 is not known.
 func (a *app) showWork() (tell func(name string, total int64, n int), finish func()) {
 	f, ok := a.Err.(*os.File)

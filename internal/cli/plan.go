@@ -52,7 +52,7 @@ func (a *app) printPlan(p *transfer.Plan, f *formatFlag) error {
 		fmt.Fprintf(w, "  %s\t%s\t%s\t%s%s\n", s.Op, noun(s.MediaType), bytes, short(string(s.Digest)), note)
 	}
 	w.Flush()
-	_, err := fmt.Fprintln(a.Out, summary(p.Totals(), "to move", "to mount"))
+	_, err := fmt.Fprintln(a.Out, summary(p, p.Totals(), "to move", "to mount"))
 	return errors.Join(append(failures(p), err)...)
 }
 
@@ -105,9 +105,22 @@ func noun(mediaType string) string {
 	return "blob"
 }
 
-// summary is one line about a plan.
-func summary(t transfer.Totals, moved, mounted string) string {
-	s := fmt.Sprintf("%s: %s %s (%s)", count(t.Images, "image"), size(t.Bytes), moved, count(t.Put, "object"))
+// images counts the images of a plan, and their places if there are more.
+func images(p *transfer.Plan) string {
+	each := map[string]bool{}
+	for _, i := range p.Images {
+		each[i.From] = true
+	}
+	s := count(len(each), "image")
+	if n := len(p.Images); n > len(each) {
+		s += " to " + count(n, "place")
+	}
+	return s
+}
+
+// summary is one line about a plan, with what was done of it.
+func summary(p *transfer.Plan, t transfer.Totals, moved, mounted string) string {
+	s := fmt.Sprintf("%s: %s %s (%s)", images(p), size(t.Bytes), moved, count(t.Put, "object"))
 	if t.Mounted > 0 {
 		s += fmt.Sprintf(", %d %s", t.Mounted, mounted)
 	}

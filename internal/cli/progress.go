@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/dray-tools/dray/oci"
+	"github.com/dray-tools/dray/ref"
 	"github.com/dray-tools/dray/transfer"
 )
 
@@ -33,6 +35,8 @@ type progress struct {
 	a    *app
 	plan *transfer.Plan
 	bars *bars
+
+	several bool // repositories are moved to
 
 	began   time.Time
 	mu      sync.Mutex
@@ -56,6 +60,7 @@ func (a *app) showProgress(o *transfer.Options) *progress {
 
 func (p *progress) start(plan *transfer.Plan) {
 	p.plan, p.told, p.stopped = plan, time.Now(), p.a.quiet
+	p.several = slices.ContainsFunc(plan.Images, func(i *transfer.Image) bool { return repository(i.To) != repository(plan.Images[0].To) })
 	if f, ok := p.a.Err.(*os.File); ok && !p.a.quiet && isTerminal(f) && p.a.Getenv("TERM") != "dumb" && plan.Totals().Bytes > 0 {
 		p.bars = newBars(f, plan.Totals())
 		p.a.bars = p.bars
@@ -92,8 +97,25 @@ func (p *progress) event(e transfer.Event) {
 		p.existed++
 	}
 	if p.bars == nil && e.Step.Size >= worthALine {
-		p.a.note("%s %s %s", e.How, short(string(e.Step.Digest)), size(e.Step.Size))
+		p.a.note("%s %s %s%s", e.How, short(string(e.Step.Digest)), size(e.Step.Size), p.where(e.Step))
 	}
+}
+
+// where says which of several repositories a step is for.
+func (p *progress) where(s *transfer.Step) string {
+	if !p.several || s.Image >= len(p.plan.Images) {
+		return ""
+	}
+	return " to " + repository(p.plan.Images[s.Image].To)
+}
+
+// repository is the repository of a reference, or what else it is in.
+func repository(name string) string {
+	r, err := ref.ParseAny(name)
+	if err != nil {
+		return name
+	}
+	return r.Repo().String()
 }
 
 // finish takes the bars away and says in a line what happened; nothing if
@@ -116,7 +138,7 @@ func (p *progress) finish(err error) {
 	case t.Images == 0: // there was nowhere to move to
 		return
 	case t.Unchanged == t.Images:
-		p.a.note("%s unchanged, nothing to move", count(t.Images, "image"))
+		p.a.note("%s unchanged, nothing to move", images(p.plan))
 		return
 	case err != nil || t.Put+t.Mounted == 0: // others say what there is to say
 		return
@@ -125,7 +147,7 @@ func (p *progress) finish(err error) {
 	if err != nil {
 		more = ", with errors"
 	}
-	p.a.note("%s in %s%s", summary(done, "moved", "mounted"), time.Since(p.began).Round(10*time.Millisecond), more)
+	p.a.note("%s in %s%s", summary(p.plan, done, "moved", "mounted"), time.Since(p.began).Round(10*time.Millisecond), more)
 }
 
 // bars are the progress bars of a run: one for all, and one for each large
@@ -148,7 +170,21 @@ func newBars(f *os.File, t transfer.Totals) *bars {
 func (b *bars) bar(name func(decor.Statistics) string, total int64, more ...mpb.BarOption) *mpb.Bar {
 	return b.p.New(total, mpb.BarStyle().Lbound("").Rbound("").Filler("━").Tip("━").Padding("·"), append(more,
 		mpb.PrependDecorators(decor.Any(name, decor.WC{W: 20, C: decor.DindentRight})),
-		mpb.AppendDecorators(decor.CountersKiloByte("% .1f / % .1f", decor.WC{W: 20}), decor.AverageSpeed(decor.SizeB1000(0), " % .1f", decor.WC{W: 12})))...)
+		mpb.AppendDecorators(decor.Any(far, decor.WC{W: 20}), decor.Any(speed(time.Now()), decor.WC{W: 14})))...)
+}
+
+// far says how far a bar is; a total of 0 is not known.
+func far(s decor.Statistics) string {
+	if s.Total <= 0 {
+		return size(s.Current)
+	}
+	return size(s.Current) + " / " + size(s.Total)
+}
+
+func speed(began time.Time) func(decor.Statistics) string {
+	return func(s decor.Statistics) string {
+		return " " + size(int64(float64(s.Current)/max(time.Since(began).Seconds(), 0.1))) + "/s"
+	}
 }
 
 func (b *bars) event(e transfer.Event) {

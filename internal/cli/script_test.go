@@ -28,9 +28,12 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"dray": func() { os.Exit(drayMain()) }, "kubectl": func() { os.Exit(kubectlMain()) }})
 }
 
+// TestScript runs the manual, and renders the cookbook from what it said.
 func TestScript(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, params(testscript.Params{Dir: filepath.Join("testdata", "script")}))
+	root := t.TempDir()
+	t.Cleanup(func() { cookbook(t, root) })
+	testscript.Run(t, params(testscript.Params{Dir: filepath.Join("testdata", "script"), WorkdirRoot: root}))
 }
 
 // params adds the commands of the scripts, and a world of its own for each. None may

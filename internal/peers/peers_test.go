@@ -98,7 +98,7 @@ func TestDistribution(t *testing.T) {
 		t.Errorf("catalog: %q", got)
 	}
 	_, errOut, err := try(t, drayBin, "copy", a+":1", registry+"/b/hello:1")
-	if err != nil || !strings.Contains(errOut, "7 mounted") {
+	if err != nil || !strings.Contains(errOut, "6 mounted") {
 		t.Errorf("copy in one registry: %v %q", err, errOut)
 	}
 	dray(t, "delete", a+":2")

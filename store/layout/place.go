@@ -49,6 +49,9 @@ func (p place) explain(err error) error {
 	if fi, serr := os.Stat(p.String()); serr == nil && !fi.IsDir() {
 		return oci.Errorf(oci.ErrInvalid, "%s is not a directory", p)
 	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Path == p.String() { // it says all
+		return err
+	}
 	return oci.Wrap("open", p.String(), err)
 }
 

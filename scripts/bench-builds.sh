@@ -16,7 +16,7 @@ work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT && cd "$work"
 export DRAY_CACHE=$work/dray KOCACHE=$work/ko GOFLAGS=-mod=mod
 platforms=linux/amd64,linux/arm64,linux/s390x base=$reg/lib/busybox:1.35
 git -C "$here" archive HEAD | tar -x --one-top-level=src
-buildah() { command buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs "$@"; }
+buildah() { command buildah --root "$work/root" --runroot "$work/run" --storage-driver overlay "$@"; }
 export -f buildah; export work reg
 
 # run NAME TOOL COMMAND...: one run; its output is in out.
@@ -58,7 +58,7 @@ done
 mkdir ctx
 # A base whose history says what it is, as those of distributions do.
 printf 'FROM scratch\nCOPY --from=%s/lib/busybox:1.35 / /\n' "$reg" > Base
-dray build dockerfile -f Base --platform linux/amd64,linux/arm64 -t "$reg/bench/base:1" ctx > /dev/null
+dray build dockerfile -f Base --platform linux/amd64,linux/arm64 -q -t "$reg/bench/base:1" ctx > /dev/null
 for i in $(seq "$runs"); do
   for tool in buildah dray; do
     # About 200 MB, a part of it new each time, so that the registry has never seen the layer.

@@ -3,9 +3,11 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -49,10 +51,23 @@ func engineHint(jobs []dray.BuildJob, err error) error {
 	}
 	for _, name := range names {
 		r, bad := ref.ParseAny(name)
-		if bad != nil || r.Host != "docker.io" || strings.Contains(name, "docker.io/") || !strings.Contains(err.Error(), r.String()) {
+		if bad != nil || r.Host != "docker.io" || strings.Contains(name, "docker.io/") || !isAbout(err, r.WithTag(cmp.Or(r.Name, "latest")).String()) {
 			continue
 		}
 		return hinted{err, fmt.Sprintf("%s is %s (dray login docker.io); for the Docker engine: -o docker-daemon:%s", name, r, name)}
 	}
 	return err
+}
+
+// isAbout reports whether an error says that it happened at a place.
+func isAbout(err error, place string) bool {
+	switch e := err.(type) {
+	case *oci.Error:
+		return e.Place == place || isAbout(e.Err, place)
+	case interface{ Unwrap() error }:
+		return isAbout(e.Unwrap(), place)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), func(err error) bool { return isAbout(err, place) })
+	}
+	return false
 }

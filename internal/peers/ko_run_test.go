@@ -192,7 +192,7 @@ func TestKoServes(t *testing.T) {
 	dir := l.module(t, c)
 	e := newDockerEngine(t)
 	for tag, from := range map[string]string{"linked": l.registry + "/link", "static": "scratch+certs"} {
-		args := []string{"build", "go", "./cmd/app", "--from", from, "--platform=linux/" + runtime.GOARCH, "--ldflags=-X main.version=" + tag,
+		args := []string{"build", "go", "./cmd/web", "--from", from, "--platform=linux/" + runtime.GOARCH, "--ldflags=-X main.version=" + tag,
 			"-t", "docker-daemon:serves:" + tag, "--cmd", freePort(t)}
 		addr := args[len(args)-1]
 		if _, errOut, err := l.within(t, dir, c, drayBin, args, "DOCKER_HOST=unix://"+e.sock); err != nil {

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -97,15 +98,12 @@ const (
 // beginnings of the files ahead, and the caller's writes the tar.
 type creator struct {
 	o     CreateOptions
-	self  fs.FileInfo      // of the file that the layer is written to, if it is one
-	links map[inode]string // where files with several names were first
-	queue chan *item       // in order
-	work  chan *item       // those of queue with a file
+	self  fs.FileInfo           // of the file that the layer is written to, if it is one
+	links map[disk.Inode]string // where files with several names were first
+	queue chan *item            // in order
+	work  chan *item            // those of queue with a file
 	done  Created
 }
-
-// An inode is a file on its device.
-type inode struct{ dev, ino uint64 }
 
 // An item is an entry on its way through the pipe.
 type item struct {
@@ -251,7 +249,7 @@ func (c *creator) send(ctx context.Context, i *item) error {
 // item makes the header of a file, and opens it if it has content.
 func (c *creator) item(root *os.Root, prefix, name string, info fs.FileInfo) (*item, error) {
 	i := &item{h: &tar.Header{Name: prefix + name, ModTime: c.time(info), Mode: int64(info.Mode().Perm())}, info: info}
-	st := statOf(info)
+	st := disk.StatOf(info)
 	c.owner(i.h, info, st)
 	i.h.Mode = c.o.Mode.Apply(i.h.Mode, info.IsDir())
 	switch mode := info.Mode(); {
@@ -266,9 +264,9 @@ func (c *creator) item(root *os.Root, prefix, name string, info fs.FileInfo) (*i
 	case mode&fs.ModeNamedPipe != 0:
 		i.h.Typeflag = tar.TypeFifo
 	case mode&fs.ModeCharDevice != 0:
-		i.h.Typeflag, i.h.Devmajor, i.h.Devminor = tar.TypeChar, st.major, st.minor
+		i.h.Typeflag, i.h.Devmajor, i.h.Devminor = tar.TypeChar, st.Major, st.Minor
 	case mode&fs.ModeDevice != 0:
-		i.h.Typeflag, i.h.Devmajor, i.h.Devminor = tar.TypeBlock, st.major, st.minor
+		i.h.Typeflag, i.h.Devmajor, i.h.Devminor = tar.TypeBlock, st.Major, st.Minor
 	case mode.IsRegular():
 		return i, c.regular(i, root, name, st)
 	default:
@@ -287,11 +285,11 @@ func (c *creator) time(info fs.FileInfo) time.Time {
 	return c.o.Time.Truncate(time.Second)
 }
 
-func (c *creator) owner(h *tar.Header, info fs.FileInfo, st stat) {
+func (c *creator) owner(h *tar.Header, info fs.FileInfo, st disk.Stat) {
 	if info.Mode()&fs.ModeSticky != 0 {
 		h.Mode |= 0o1000
 	}
-	if !st.known { // Windows, which does not know who may execute what
+	if !st.Known { // Windows, which does not know who may execute what
 		h.Mode = 0o755
 	}
 	switch {
@@ -301,7 +299,7 @@ func (c *creator) owner(h *tar.Header, info fs.FileInfo, st stat) {
 	case !c.o.KeepOwner:
 		return
 	}
-	h.Uid, h.Gid = st.uid, st.gid
+	h.Uid, h.Gid = st.UID, st.GID
 	if info.Mode()&fs.ModeSetuid != 0 {
 		h.Mode |= 0o4000
 	}
@@ -310,14 +308,14 @@ func (c *creator) owner(h *tar.Header, info fs.FileInfo, st stat) {
 	}
 }
 
-func (c *creator) regular(i *item, root *os.Root, name string, st stat) error {
+func (c *creator) regular(i *item, root *os.Root, name string, st disk.Stat) error {
 	i.h.Typeflag = tar.TypeReg
-	if st.links > 1 {
-		if first, again := c.links[st.inode]; again {
+	if st.Links > 1 {
+		if first, again := c.links[st.Inode]; again {
 			i.h.Typeflag, i.h.Linkname = tar.TypeLink, first
 			return nil
 		}
-		c.links[st.inode] = i.h.Name
+		c.links[st.Inode] = i.h.Name
 	}
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe may have taken its place
 	if err != nil {
@@ -333,7 +331,7 @@ func (c *creator) regular(i *item, root *os.Root, name string, st stat) error {
 		return oci.Errorf(oci.ErrInvalid, "%s is what the layer is written to: it cannot be in the directory that it is made of", oci.Quote(i.h.Name))
 	}
 	i.f, i.info, i.h.Size = f, now, now.Size()
-	if caps := capabilities(f); caps != "" {
+	if caps := disk.Capabilities(f); caps != "" {
 		i.h.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": caps}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -26,7 +27,7 @@ func create(ctx context.Context, w, out io.Writer, src string, o CreateOptions) 
 		return Created{}, err
 	}
 	defer s.root.Close()
-	c := &creator{o: o, self: regularFile(out), links: map[inode]string{}, queue: make(chan *item, readAhead), work: make(chan *item, readAhead)}
+	c := &creator{o: o, self: regularFile(out), links: map[disk.Inode]string{}, queue: make(chan *item, readAhead), work: make(chan *item, readAhead)}
 	if err := c.run(ctx, s, w); err != nil {
 		return Created{}, err
 	}

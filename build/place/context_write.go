@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/dray-tools/dray/internal/disk"
 	"github.com/dray-tools/dray/oci"
 )
 
@@ -59,11 +60,11 @@ type packer struct {
 	w               *writer
 	git, apart      bool
 	ignore, exclude *rules
-	links           map[inode]string // where files with several names were first
-	waiting         []waiting        // directories that are left out unless something in them is not
-	done            map[string]bool  // directories that were picked for what is below them
-	count           map[string]int   // how often a name is brought; nothing is written if it is not nil
-	again           map[string]int   // that count, when it is known
+	links           map[disk.Inode]string // where files with several names were first
+	waiting         []waiting             // directories that are left out unless something in them is not
+	done            map[string]bool       // directories that were picked for what is below them
+	count           map[string]int        // how often a name is brought; nothing is written if it is not nil
+	again           map[string]int        // that count, when it is known
 }
 
 // A waiting directory is written when something in it is.
@@ -72,9 +73,6 @@ type waiting struct {
 	to   string
 	info fs.FileInfo
 }
-
-// An inode is a file on its device.
-type inode struct{ dev, ino uint64 }
 
 // at is a place in the folder, with what the rules know of it.
 type at struct {
@@ -86,7 +84,7 @@ type at struct {
 func (x *packer) all(root *os.Root, picks []pick) error {
 	x.done = map[string]bool{}
 	for _, k := range picks {
-		x.links = map[inode]string{} // as each source is copied by itself
+		x.links = map[disk.Inode]string{} // as each source is copied by itself
 		if err := x.pick(root, k); err != nil {
 			return err
 		}
@@ -246,7 +244,7 @@ func (x *packer) file(root *os.Root, name string, p at, info fs.FileInfo) error 
 		return nil
 	}
 	h := x.header(p.to, info)
-	s := statOf(info)
+	s := disk.StatOf(info)
 	switch mode := info.Mode(); {
 	case mode&fs.ModeSymlink != 0:
 		target, err := root.Readlink(name)
@@ -257,9 +255,9 @@ func (x *packer) file(root *os.Root, name string, p at, info fs.FileInfo) error 
 	case mode&fs.ModeNamedPipe != 0:
 		h.Typeflag = tar.TypeFifo
 	case mode&fs.ModeCharDevice != 0:
-		h.Typeflag, h.Devmajor, h.Devminor = tar.TypeChar, s.major, s.minor
+		h.Typeflag, h.Devmajor, h.Devminor = tar.TypeChar, s.Major, s.Minor
 	case mode&fs.ModeDevice != 0:
-		h.Typeflag, h.Devmajor, h.Devminor = tar.TypeBlock, s.major, s.minor
+		h.Typeflag, h.Devmajor, h.Devminor = tar.TypeBlock, s.Major, s.Minor
 	case mode.IsRegular():
 		return x.regular(root, name, p, info, h, s)
 	default:
@@ -268,15 +266,15 @@ func (x *packer) file(root *os.Root, name string, p at, info fs.FileInfo) error 
 	return x.w.put(h, nil)
 }
 
-func (x *packer) regular(root *os.Root, name string, p at, info fs.FileInfo, h *tar.Header, s stat) error {
+func (x *packer) regular(root *os.Root, name string, p at, info fs.FileInfo, h *tar.Header, s disk.Stat) error {
 	h.Typeflag = tar.TypeReg
-	if s.links > 1 && !x.apart {
-		if first, again := x.links[s.inode]; again && first != p.to {
+	if s.Links > 1 && !x.apart {
+		if first, again := x.links[s.Inode]; again && first != p.to {
 			h.Typeflag, h.Linkname = tar.TypeLink, first
 			return x.w.put(h, nil)
 		}
 		if x.again[p.to] < 2 { // a link cannot lead to what is replaced later
-			x.links[s.inode] = p.to
+			x.links[s.Inode] = p.to
 		}
 	}
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe may have taken its place
@@ -292,7 +290,7 @@ func (x *packer) regular(root *os.Root, name string, p at, info fs.FileInfo, h *
 		x.w.hook(p.real)
 	}
 	h.Size = was.Size()
-	if caps := capabilities(f); caps != "" {
+	if caps := disk.Capabilities(f); caps != "" {
 		h.PAXRecords = map[string]string{xattrRecord + "security.capability": caps}
 	}
 	if err := x.w.put(h, f); errors.Is(err, oci.ErrBusy) {
@@ -312,7 +310,7 @@ const xattrRecord = "SCHILY.xattr."
 // modeOf is what a tar says of permissions. Where the system knows no owners
 // (Windows) everybody may execute everything.
 func modeOf(info fs.FileInfo) int64 {
-	if !statOf(info).known {
+	if !disk.StatOf(info).Known {
 		return 0o755
 	}
 	mode := int64(info.Mode().Perm())

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package disk has what stores and caches on disk share: files that are only
-// files, files that are written whole, and copies that end with the context.
+// files, files that are written whole, copies that end with the context; and what
+// the system knows of a file.
 package disk
 
 import (

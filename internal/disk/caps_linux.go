@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package place
+package disk
 
 import (
 	"os"
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// capabilities is what security.capability says of a file, "" if nothing.
-func capabilities(f *os.File) string {
+// Capabilities is what security.capability says of a file, "" if nothing.
+func Capabilities(f *os.File) string {
 	var buf [64]byte // the largest form has 24
 	n, err := unix.Fgetxattr(int(f.Fd()), "security.capability", buf[:])
 	if err != nil {

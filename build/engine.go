@@ -113,7 +113,7 @@ func (e *Engine) Notes() []string {
 	if n := len(e.read); n > 1 {
 		what = fmt.Sprintf("%d layers", n)
 	}
-	text := fmt.Sprintf("read %s of the base (%.1f MB) to find out where its links lead", what, max(0.1, float64(bytes)/1e6))
+	text := fmt.Sprintf("read %s of base images (%.1f MB) to find out what is where in them", what, max(0.1, float64(bytes)/1e6))
 	if e.o.CacheDir != "" {
 		text += "; that is remembered"
 	}

@@ -86,21 +86,27 @@ func (l *loader) load(ctx context.Context, j *Job) (*root, error) {
 			return r, err
 		}
 	}
-	if have.Digest == r.image.Digest {
+	return r, l.beside(ctx, r, have.Digest)
+}
+
+// beside reads what goes with a root, unless what the tag means there, have, is
+// to be kept.
+func (l *loader) beside(ctx context.Context, r *root, have oci.Digest) error {
+	if have == r.image.Digest {
 		r.image.Unchanged, r.skip = true, unchanged
-	} else if l.o.NoClobber && have.Digest != "" {
+	} else if l.o.NoClobber && have != "" {
 		r.image.Kept, r.skip = true, kept
-		return r, nil
+		return nil
 	}
 	if l.o.Referrers {
 		if err := l.referrers(ctx, r); err != nil {
-			return r, err
+			return err
 		}
 	}
-	if j.AlongKnown && r.skip == unchanged {
-		return r, nil
+	if r.job.AlongKnown && r.skip == unchanged {
+		return nil
 	}
-	return r, l.along(ctx, r)
+	return l.along(ctx, r)
 }
 
 // along reads what the caller wants to go along with a root.

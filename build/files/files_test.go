@@ -178,7 +178,7 @@ func TestPublish(t *testing.T) {
 	wantLines(t, "for Windows", must(t, place("windows"), files.Options{}, on(t, build.Scratch)).images, `windows/amd64 ["C:\\app\\app.exe"]`)
 }
 
-func TestBad_Places(t *testing.T) {
+func TestBad_089_Places(t *testing.T) {
 	t.Parallel()
 	dir := write(t, t.TempDir(), map[string][]byte{"text": nil, "!mac": macho, "!app": amd64, "!broken": amd64[:30], "!mixed/a": amd64, "!mixed/b": arm64, "t/x_linux_arm64": amd64, "only_linux": nil})
 	at := func(name string) string { return filepath.Join(dir, name) }

@@ -75,6 +75,7 @@ const Name = "lib"
 
 // A world has bases, by their names.
 type world struct {
+	ctx   context.Context // of builds
 	t     *testing.T
 	store oci.Store
 	names map[string]oci.Descriptor
@@ -87,7 +88,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{t: t, store: s, names: map[string]oci.Descriptor{}, cache: t.TempDir()}
+	return &world{t: t, ctx: t.Context(), store: s, names: map[string]oci.Descriptor{}, cache: t.TempDir()}
 }
 
 func (w *world) put(mediaType string, raw []byte) oci.Descriptor {
@@ -169,7 +170,7 @@ func (w *world) build(dir string, patterns []string, o golang.Options, want buil
 	if len(want.Platforms) > 0 {
 		p = want.Platforms[0]
 	}
-	programs, err := golang.Find(w.t.Context(), patterns, p, o)
+	programs, err := golang.Find(w.ctx, patterns, p, o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -177,7 +178,7 @@ func (w *world) build(dir string, patterns []string, o golang.Options, want buil
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := build.Run(w.t.Context(), w.engine(), b, want, build.RunOptions{})
+	r, err := build.Run(w.ctx, w.engine(), b, want, build.RunOptions{})
 	return r, b, err
 }
 

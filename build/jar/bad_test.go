@@ -48,7 +48,7 @@ func empty(t *testing.T) build.Opened {
 	return build.Opened{Source: s, Manifest: m}
 }
 
-func TestBad_NamesInArchives(t *testing.T) {
+func TestBad_058_NamesInArchives(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a/./b", `a\b`, "a\x00b", "..", "\xff", "a/.."} {
 		dir := t.TempDir()
@@ -67,7 +67,7 @@ func TestBad_NamesInArchives(t *testing.T) {
 	wantError(t, err, oci.ErrInvalid, ".wh.x")
 }
 
-func TestBad_Archives(t *testing.T) {
+func TestBad_088_Archives(t *testing.T) {
 	t.Parallel()
 	good := zipped(t, entry{name: "META-INF/MANIFEST.MF", text: "Main-Class: x\n", stored: true}, entry{name: "a.txt", text: strings.Repeat("content", 100)})
 	at := bytes.LastIndex(good, []byte("PK\x01\x02"))
@@ -95,7 +95,7 @@ func TestBad_Archives(t *testing.T) {
 	wantError(t, err, oci.ErrInvalid, "is no file")
 }
 
-func TestBad_ClassPath(t *testing.T) {
+func TestBad_058_ClassPath(t *testing.T) {
 	t.Parallel()
 	for path, kind := range map[string]error{"gone.jar": oci.ErrNotFound, "file:/etc/x.jar": oci.ErrInvalid, "http://h/x.jar": oci.ErrInvalid, "//h/x.jar": oci.ErrInvalid, "/x.jar": oci.ErrInvalid, "a%00b": oci.ErrInvalid, "%zz": oci.ErrInvalid} {
 		_, err := made(t, app(t, "Main-Class: app.Main\nClass-Path: "+path+"\n"), jar.Options{}, "linux/amd64")
@@ -104,7 +104,7 @@ func TestBad_ClassPath(t *testing.T) {
 }
 
 // Of directories around the jar nothing is taken, whatever a manifest says.
-func TestBad_Directories(t *testing.T) {
+func TestBad_089_Directories(t *testing.T) {
 	t.Parallel()
 	path := app(t, "Main-Class: app.Main\nClass-Path: . part-7.jar ..\n")
 	for mode, want := range map[string]string{jar.Exploded: "java -cp /app/resources:/app/classes:/app:/app/libs/part-7.jar:/app app.Main", jar.Packaged: "java -jar /app/jar/app.jar"} {
@@ -136,7 +136,7 @@ func TestBad_Directories(t *testing.T) {
 }
 
 // An archive that changes between the plan and the layers is noticed.
-func TestBad_Changed(t *testing.T) {
+func TestBad_089_Changed(t *testing.T) {
 	t.Parallel()
 	path := app(t, libraries)
 	e, b := engine(t, nil), jar.New(path, jar.Options{})

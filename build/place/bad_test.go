@@ -22,7 +22,7 @@ import (
 )
 
 // Files of a context that are no plain files, or not for long.
-func TestBadContexts(t *testing.T) {
+func TestBad_089_Contexts(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		make func(dir string) error
@@ -74,7 +74,7 @@ func appendTo(path, text string) {
 	}
 }
 
-func TestSocketsStayOut(t *testing.T) {
+func TestBad_089_Sockets(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "s") // a socket's path must be short
 	must(t, err)
@@ -88,7 +88,7 @@ func TestSocketsStayOut(t *testing.T) {
 	newWorld(t, build.Options{}).check(t, debian, c)
 }
 
-func TestUnreadable(t *testing.T) {
+func TestBad_089_Unreadable(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() == 0 {
 		t.Skip("root reads everything")
@@ -102,7 +102,7 @@ func TestUnreadable(t *testing.T) {
 
 // A file that is replaced by a link to somewhere else while the context is
 // looked through: nothing outside is read.
-func TestSwapped(t *testing.T) {
+func TestBad_089_Swapped(t *testing.T) {
 	t.Parallel()
 	secret := filepath.Join(folder(t, "secret=hidden"), "secret")
 	dir := folder(t, "a=A b=B")

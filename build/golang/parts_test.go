@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/dray-tools/dray/build"
@@ -159,7 +158,7 @@ func TestData(t *testing.T) {
 		{"a loop", func(t *testing.T, dir, kodata string) { link(t, "..", kodata+"/up") }, "! leads into itself"},
 		{"a link to itself", func(t *testing.T, dir, kodata string) { link(t, "self", kodata+"/self") }, "! too many links"},
 		{"a link to nothing", func(t *testing.T, dir, kodata string) { link(t, "nothing", kodata+"/none") }, "! no such file"},
-		{"a pipe", func(t *testing.T, dir, kodata string) { must(t, syscall.Mkfifo(kodata+"/pipe", 0o644)) }, "! neither a file nor a directory"},
+		{"a pipe", func(t *testing.T, dir, kodata string) { must(t, exec.Command("mkfifo", kodata+"/pipe").Run()) }, "! neither a file nor a directory"},
 		{"a whiteout", func(t *testing.T, dir, kodata string) { write(t, kodata+"/.wh.x", "") }, "! .wh.x"},
 		{"a file instead", func(t *testing.T, dir, kodata string) {
 			must(t, os.RemoveAll(kodata))
